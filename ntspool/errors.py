@@ -1,0 +1,60 @@
+"""Every exception of ntspool, on one screen.
+
+NtspoolError
+├── RemoteError              a peer's fault: log it, answer it, go on
+│   └── WireError            bytes from outside that are not what they must be
+└── LocalError               our own side's fault: tell the operator
+    ├── ConfigError          backends.yaml or a command's input is wrong
+    ├── StateError           something kept on disk is missing, damaged or unsafe
+    └── CertificateError     a certificate or private key cannot be used
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """The NTS-KE error codes of RFC 8915 section 4.1.3."""
+
+    UNRECOGNIZED_CRITICAL_RECORD = 0
+    BAD_REQUEST = 1
+    INTERNAL_SERVER_ERROR = 2
+
+
+class NtspoolError(Exception):
+    """The root of every exception that ntspool raises on purpose."""
+
+
+class RemoteError(NtspoolError):
+    """A peer did something it must not do; nothing on our side needs mending."""
+
+
+class WireError(RemoteError):
+    """Bytes from outside are malformed; the only exception that a decoder of untrusted bytes raises.
+
+    `code` is the NTS-KE error code that an NTS-KE server answers with.
+    """
+
+    def __init__(self, message: str, code: ErrorCode = ErrorCode.BAD_REQUEST) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LocalError(NtspoolError):
+    """Something on our own side is wrong; the message tells the operator what to mend."""
+
+
+class ConfigError(LocalError):
+    """A configuration is wrong; `mistakes` holds every one as `file:line: what and what is expected`."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class StateError(LocalError):
+    """A file of ours is missing, damaged or unsafe; the message says what to do about it."""
+
+
+class CertificateError(LocalError):
+    """A certificate or private key cannot be used; the message names the file and the reason."""

@@ -1,0 +1,1 @@
+"""Floor 2: adapters to the outside: sockets, TLS, disk, logs."""

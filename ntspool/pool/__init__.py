@@ -1,0 +1,1 @@
+"""Floor 1: decisions. Pure functions of their arguments: time and randomness are handed in."""
