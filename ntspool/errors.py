@@ -6,6 +6,7 @@ NtspoolError
 └── LocalError               our own side's fault: tell the operator
     ├── ConfigError          backends.yaml or a command's input is wrong
     ├── StateError           something kept on disk is missing, damaged or unsafe
+    │   └── ConflictError    somebody else wrote it first
     └── CertificateError     a certificate or private key cannot be used
 """
 
@@ -54,6 +55,10 @@ class ConfigError(LocalError):
 
 class StateError(LocalError):
     """A file of ours is missing, damaged or unsafe; the message says what to do about it."""
+
+
+class ConflictError(StateError):
+    """Somebody else wrote the entry first; get it again and decide anew."""
 
 
 class CertificateError(LocalError):

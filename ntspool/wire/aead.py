@@ -11,6 +11,11 @@ class Aead(IntEnum):
     AES_128_GCM_SIV = 30
 
     @property
+    def label(self) -> str:
+        """The IANA registry's name without its `AEAD_`, as people write it."""
+        return self.name.replace("_", "-")
+
+    @property
     def key_length(self) -> int:
         """Length of a key in bytes (RFC 5297 section 6, RFC 8452 section 6)."""
         return _KEY_LENGTH[self]

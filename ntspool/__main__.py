@@ -1,0 +1,5 @@
+"""`python -m ntspool`."""
+
+from ntspool.app.cli import main
+
+main()

@@ -1,0 +1,155 @@
+"""The command line. Each command imports what it needs when it runs, so that every command starts quickly."""
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ntspool import __version__
+from ntspool.errors import ConfigError, NtspoolError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class HostPort(click.ParamType):
+    """`HOST`, `HOST:PORT`, an IPv6 literal, or one in brackets with a port; converts to a (host, port) tuple."""
+
+    name = "host[:port]"
+
+    def __init__(self, default_port: int | None) -> None:
+        self._default_port = default_port
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:  # noqa: ANN401, D102
+        if isinstance(value, tuple):
+            return value
+        host, port = self._split(value)
+        if not port and self._default_port is not None:
+            return host, self._default_port
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            self.fail(
+                f"{value!r} is no {self.name}; expected for example 192.0.2.1:4460 or [2001:db8::1]:4460", param, ctx
+            )
+        return host, int(port)
+
+    @staticmethod
+    def _split(value: str) -> tuple[str, str]:
+        if value.startswith("["):
+            host, _, rest = value[1:].partition("]")
+            return host, rest.removeprefix(":")
+        if value.count(":") == 1:
+            host, _, port = value.partition(":")
+            return host, port
+        return value, ""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ntspool")
+def cli() -> None:
+    """Put a whole fleet of NTP servers behind one NTS name."""
+
+
+@cli.command()
+@click.option("--config", "-c", "path", type=_FILE, default="/etc/ntspool/backends.yaml", show_default=True)
+def serve(path: Path) -> None:
+    """Run a gateway until SIGTERM or Ctrl-C; SIGHUP reloads configuration, certificates and keys."""
+    from ntspool.app.serve import run
+
+    run(path)
+
+
+@cli.command("check-config")
+@click.argument("path", metavar="FILE", type=_FILE)
+def check_config(path: Path) -> None:
+    """Check a configuration; print every mistake as file:line and exit with 2 if there is one."""
+    from ntspool.config import load
+
+    click.echo(f"{path}: good, {len(load(path).backends)} backends")
+
+
+@cli.command()
+@click.argument("server", metavar="HOST[:PORT]", type=HostPort(4460))
+@click.option("--ca", type=_FILE, help="Trust the certificate authorities in this PEM file, and no others.")
+@click.option("--name", help="The name that the server's certificate must have, if it is not HOST.")
+@click.option("--timeout", type=float, default=5.0, show_default=True, help="Seconds for each step.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def query(server: tuple[str, int], ca: Path | None, name: str | None, timeout: float, as_json: bool) -> None:
+    """Be a client once: NTS-KE, then authenticated NTP; exit with 0 if the time was authenticated."""
+    import asyncio
+    import json
+
+    from ntspool.app.query import query as run_query
+    from ntspool.net.keyexchange import Server
+
+    host, port = server
+    learned = asyncio.run(run_query(Server(host, port, name or host, ca), timeout))
+    if as_json:
+        click.echo(json.dumps(learned.as_json()))
+    else:
+        for label, value in learned.lines():
+            click.echo(f"{label:<15} : {value}")
+    if learned.time is None:
+        sys.exit(EXIT_FAILED)
+
+
+@cli.command()
+@click.option("--listen", "-l", type=HostPort(None), multiple=True, required=True, help="ADDRESS:PORT; repeatable.")
+@click.option("--keys", "-k", type=_FILE, required=True, help="Key file, as written by `ntspool keys export`.")
+@click.option("--stratum", type=click.IntRange(1, 15), default=10, show_default=True)
+def timeserver(listen: tuple[tuple[str, int], ...], keys: Path, stratum: int) -> None:
+    """Serve this machine's clock over NTP with NTS; a new key file is loaded as soon as it is there."""
+    from ntspool.app.serve import run_timeserver
+
+    run_timeserver(listen, keys, stratum)
+
+
+@cli.group()
+def keys() -> None:
+    """Handle the keys that cookies are encrypted under."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--config", "-c", "path", type=_FILE, default="/etc/ntspool/backends.yaml", show_default=True)
+@click.option("--output", "-o", type=_FILE, help="Write the file (mode 0600, atomically) instead of printing it.")
+def export(name: str, path: Path, output: Path | None) -> None:
+    """Print or write the key file of the backend NAME in its daemon's format. It is secret."""
+    from ntspool.app.export import key_file, write
+
+    contents = key_file(path, name)
+    if output is None:
+        click.get_binary_stream("stdout").write(contents)
+    else:
+        write(output, contents)
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="Play the story and exit: 0 if every step worked, 1 if not.")
+@click.option(
+    "--backends",
+    type=click.Choice(["ntspool", "chrony"]),
+    default="ntspool",
+    show_default=True,
+    help="Embedded time servers, or installed chronyd processes.",
+)
+def demo(once: bool, backends: str) -> None:
+    """Build a whole pool on loopback out of real parts and show it at work."""
+    from ntspool.app.demo import run
+
+    sys.exit(run(once=once, chrony=backends == "chrony"))
+
+
+def main() -> NoReturn:
+    """Run the command line; our own errors end it with their words and an exit code, never with a traceback."""
+    try:
+        cli()
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_USAGE)
+    except NtspoolError as error:
+        click.echo(f"ntspool: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    sys.exit(0)

@@ -1,0 +1,60 @@
+"""From backends.yaml to what the floors below work with."""
+
+import os
+
+from ntspool import config
+from ntspool.errors import CertificateError
+from ntspool.net.checker import CheckSettings
+from ntspool.net.tls import read_certificate
+from ntspool.pool.health import Rules
+from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules
+
+
+def backends(declared: config.Config) -> tuple[Backend, ...]:
+    """Return the backends of a configuration."""
+    return tuple(
+        Backend(
+            name=each.name,
+            addresses=each.address,
+            port=each.port,
+            weight=each.weight,
+            cookies=each.cookies,
+            aeads=each.aeads,
+            key_group=each.key_group,
+        )
+        for each in declared.backends
+    )
+
+
+def certificates(declared: config.Config) -> tuple[Certificate, ...]:
+    """Read the certificates of a configuration; raises CertificateError that names every one that cannot be used."""
+    read, mistakes = [], []
+    for each in declared.tls:
+        try:
+            read.append(read_certificate(each.certificate, each.key))
+        except CertificateError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise CertificateError("\n".join(mistakes))
+    return tuple(read)
+
+
+def check_settings(declared: config.Config) -> CheckSettings:
+    """Return how backends are probed."""
+    health = declared.health
+    return CheckSettings(health.interval, health.timeout, Rules(health.rise, health.fall))
+
+
+def session_rules(declared: config.Config) -> SessionRules:
+    """Return what holds for every session."""
+    return SessionRules(declared.limits.session_timeout, declared.limits.sessions)
+
+
+def log_settings(declared: config.Config) -> LogSettings:
+    """Return how is logged."""
+    return LogSettings(declared.log.level, declared.log.format, declared.log.client_addresses)
+
+
+def worker_count(declared: config.Config) -> int:
+    """Return how many workers to run: as configured, or one for each core that this process may use."""
+    return declared.workers or len(os.sched_getaffinity(0))

@@ -1,0 +1,85 @@
+"""backends.yaml: read, checked, and told apart from what it should be, every mistake at once.
+
+pydantic stays in here: what leaves are frozen, typed values.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from ntspool.config import rules
+from ntspool.config.models import Backend, Certificate, Config, Health, Keys, Limits, Log, Pool
+from ntspool.config.values import Endpoint, expected_word
+from ntspool.config.yamlfile import Document, Mistake, Place, read, refusal, show
+
+__all__ = [
+    "Backend",
+    "Certificate",
+    "Config",
+    "Endpoint",
+    "Health",
+    "Keys",
+    "Limits",
+    "Log",
+    "Pool",
+    "load",
+]
+
+
+def load(path: Path) -> Config:
+    """Return the configuration in the file at `path`.
+
+    Raises ConfigError with every mistake as `file:line: what and what is expected`, in the order of the lines.
+    """
+    document = read(path)
+    broken = list(rules.check(document))
+    try:
+        config = Config.model_validate(document.value, context={"folder": document.folder})
+    except ValidationError as error:
+        raise refusal(path, [*document.mistakes, *_wrong_values(document, error), *broken]) from None
+    if document.mistakes or broken:
+        raise refusal(path, [*document.mistakes, *broken])
+    return config
+
+
+def _wrong_values(document: Document, error: ValidationError) -> Iterator[Mistake]:
+    for detail in error.errors(include_url=False):
+        place = detail["loc"]
+        told = any(place[:length] in document.unread for length in range(len(place) + 1))
+        if not told and not _is_consequence(detail):
+            yield document.mistake(place, _words(detail))
+
+
+def _is_consequence(detail: ErrorDetails) -> bool:
+    """Tell whether pydantic reports `detail` because of another mistake: it counts only the items that are right."""
+    return detail["type"] == "default_factory_not_called" or (detail["type"] == "too_short" and bool(detail["input"]))
+
+
+def _words(detail: ErrorDetails) -> str:
+    place = detail["loc"]
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "missing":
+            return f"missing; expected {_expected_at(place)}"
+        case "extra_forbidden":
+            return f"unknown key; {expected_word(place[-1], _kind_at(place[:-1]).model_fields)}"
+        case _:
+            return f"{show(detail['input'])}; expected {_expected_at(place)}"
+
+
+def _expected_at(place: Place) -> str:
+    kind = _kind_at(place)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return f"a mapping with the keys {', '.join(kind.model_fields)}"
+    return str(_kind_at(place[:-1]).model_fields[place[-1]].description)
+
+
+def _kind_at(place: Place) -> Any:  # noqa: ANN401  a model, or what stands in its annotations
+    kind: Any = Config
+    for step in place:
+        kind = get_args(kind)[0] if isinstance(step, int) else kind.model_fields[step].annotation
+    return kind

@@ -1,0 +1,136 @@
+"""The keys of backends.yaml, their defaults and their types; app/ turns these into what the floors below work with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationInfo
+
+from ntspool.config import values
+from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
+from ntspool.pool.model import Address
+from ntspool.wire.aead import Aead
+
+DEFAULT_PORT = 123
+DEFAULT_COOKIES = CookieFormat.CHRONY
+DEFAULT_AEADS: Mapping[CookieFormat, tuple[Aead, ...]] = {
+    **CLIENT_AEADS,
+    CookieFormat.CHRONY: (Aead.AES_SIV_CMAC_256,),  # GCM-SIV needs chrony 4.4 and a library that has it
+}
+"""The AEADs that a backend is taken to serve, by its cookie format."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "console"]
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    folder: Path = info.context["folder"]  # type: ignore[index]
+    return values.file_path(value, folder)
+
+
+def _one_or_many(value: object) -> object:
+    """Return a list with `value` alone unless it is a list: `address` takes both."""
+    return value if isinstance(value, list) else [value]
+
+
+# What is missing from `stated` is wrong: pydantic 2.10 asks for these defaults all the same, later ones do not.
+def _default_aeads(stated: dict[str, Any]) -> tuple[Aead, ...]:
+    return DEFAULT_AEADS[stated.get("cookies", DEFAULT_COOKIES)]
+
+
+def _default_key_group(stated: dict[str, Any]) -> str:
+    return str(stated.get("name", ""))
+
+
+Name = Annotated[str, PlainValidator(values.name)]
+DnsName = Annotated[str, PlainValidator(values.dns_name)]
+Endpoint = Annotated[values.Endpoint, PlainValidator(values.endpoint)]
+IpAddress = Annotated[Address, PlainValidator(values.ip_address)]
+FilePath = Annotated[Path, PlainValidator(_path)]
+AtLeastOne = Annotated[int, PlainValidator(values.at_least_one)]
+
+
+class Pool(BaseModel, frozen=True, extra="forbid"):
+    """The pool's names, in lower case: what the certificates are for and clients ask for."""
+
+    names: Annotated[tuple[DnsName, ...], Field(min_length=1, description="a list of DNS names")]
+
+
+class Certificate(BaseModel, frozen=True, extra="forbid"):
+    """One certificate chain and its private key, both PEM files."""
+
+    certificate: FilePath = Field(description="the path of a PEM file: the certificate, then its chain")
+    key: FilePath = Field(description="the path of a PEM file with the certificate's private key")
+
+
+class Keys(BaseModel, frozen=True, extra="forbid"):
+    """Cookie keys: seconds from one rotation to the next, None when they are not rotated."""
+
+    rotate: Annotated[float | None, PlainValidator(values.rotation)] = 7 * 86400.0
+
+
+class Health(BaseModel, frozen=True, extra="forbid"):
+    """Probing: `interval` and `timeout` in seconds, `rise` and `fall` in probes in a row."""
+
+    interval: Annotated[float, PlainValidator(values.interval)] = 16.0
+    timeout: Annotated[float, PlainValidator(values.probe_timeout)] = 1.0
+    rise: AtLeastOne = 2
+    fall: AtLeastOne = 3
+
+
+class Limits(BaseModel, frozen=True, extra="forbid"):
+    """What each worker bears: seconds that a session may last, and sessions at a time."""
+
+    session_timeout: Annotated[float, PlainValidator(values.session_timeout)] = 5.0
+    sessions: AtLeastOne = 10_000
+
+
+class Log(BaseModel, frozen=True, extra="forbid"):
+    """How much is logged and how; client addresses are personal data and stay out unless asked for."""
+
+    level: Annotated[LogLevel, PlainValidator(values.choice(get_args(LogLevel)))] = "info"
+    format: Annotated[LogFormat, PlainValidator(values.choice(get_args(LogFormat)))] = "auto"
+    client_addresses: Annotated[bool, PlainValidator(values.flag)] = False
+
+
+class Backend(BaseModel, frozen=True, extra="forbid"):
+    """One NTP server with NTS, and the AEADs that it serves."""
+
+    name: Name = Field(description=values.NAME)
+    address: Annotated[
+        tuple[IpAddress, ...],
+        BeforeValidator(_one_or_many),
+        Field(min_length=1, description="an IP address or a list of IP addresses"),
+    ]
+    port: Annotated[int, PlainValidator(values.port)] = DEFAULT_PORT
+    weight: Annotated[int, PlainValidator(values.weight)] = 10
+    cookies: Annotated[CookieFormat, PlainValidator(values.cookies)] = DEFAULT_COOKIES
+    aeads: Annotated[
+        tuple[Annotated[Aead, PlainValidator(values.aead)], ...],
+        Field(min_length=1, description="a list of AEAD algorithms"),
+    ] = Field(default_factory=_default_aeads)
+    key_group: Name = Field(default_factory=_default_key_group)
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """All of backends.yaml; `workers` is None for one per core."""
+
+    pool: Pool = Field(description="a mapping with the names of the pool")
+    listen: Annotated[
+        tuple[Endpoint, ...], Field(min_length=1, description="a list of ADDRESS:PORT, each in quotes")
+    ] = (values.Endpoint("0.0.0.0", 4460), values.Endpoint("::", 4460))  # noqa: S104  a public service
+    workers: Annotated[int | None, PlainValidator(values.workers)] = None
+    tls: Annotated[
+        tuple[Certificate, ...],
+        Field(min_length=1, description="a list of {certificate: FILE, key: FILE} with at least one item"),
+    ]
+    state: FilePath = Path("/var/lib/ntspool")
+    keys: Keys = Keys()
+    health: Health = Health()
+    balance: Annotated[Literal["random"], PlainValidator(values.choice(("random",)))] = "random"
+    limits: Limits = Limits()
+    log: Log = Log()
+    backends: Annotated[
+        tuple[Backend, ...],
+        Field(min_length=1, description="a list of {name: NAME, address: ADDRESS} with at least one item"),
+    ]

@@ -1,0 +1,138 @@
+"""What must hold between the keys of backends.yaml, and between it and the disk.
+
+The rules read the document, not the models: pydantic yields no model while one key anywhere is wrong, yet operators
+want to hear of a name used twice in the same breath as of a port out of range.
+"""
+
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from ntspool.config import values
+from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health
+from ntspool.config.yamlfile import Document, Mistake, Place, spell
+from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
+
+T = TypeVar("T")
+
+
+def check(document: Document) -> Iterator[Mistake]:
+    """Yield every rule that `document` breaks; values that are wrong in themselves are passed over."""
+    backends = document.at("backends")
+    places: list[Place] = [("backends", index) for index in range(len(backends) if isinstance(backends, list) else 0)]
+    yield from _stated_once(document, _all(document, ("pool", "names"), values.dns_name))
+    yield from _stated_once(document, _all(document, ("listen",), values.endpoint))
+    yield from _stated_once(document, _names(document, places))
+    yield from _stated_once(document, _sockets(document, places))
+    for place in places:
+        yield from _aeads(document, place)
+    yield from _key_groups(document, places)
+    yield from _health(document)
+    yield from _files(document)
+
+
+def _one(document: Document, place: Place, parse: Callable[[object], T], default: T | None = None) -> T | None:
+    """Return what stands at `place`: `default` when nothing does, None when it is wrong."""
+    if place not in document.lines:
+        return default
+    try:
+        return parse(document.at(*place))
+    except ValueError:
+        return None
+
+
+def _all(document: Document, place: Place, parse: Callable[[object], T]) -> Iterator[tuple[Place, T]]:
+    """Yield the items of the list at `place` (or the one value there) that are not wrong."""
+    stated = document.at(*place)
+    items = [(*place, index) for index in range(len(stated))] if isinstance(stated, list) else [place]
+    for item in items:
+        if (value := _one(document, item, parse)) is not None:
+            yield item, value
+
+
+def _stated_once(document: Document, found: Iterable[tuple[Place, object]]) -> Iterator[Mistake]:
+    first: dict[object, Place] = {}
+    for place, value in found:
+        before = first.setdefault(value, place)
+        if before is not place:
+            where = f"{spell(before)} (line {document.line(before)})"
+            yield document.mistake(place, f"{value} stands in {where} already; expected each only once")
+
+
+def _names(document: Document, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
+    for place in places:
+        if name := _one(document, (*place, "name"), values.name):
+            yield (*place, "name"), name
+
+
+def _sockets(document: Document, places: Iterable[Place]) -> Iterator[tuple[Place, values.Endpoint]]:
+    for place in places:
+        if port := _one(document, (*place, "port"), values.port, DEFAULT_PORT):
+            for where, address in _all(document, (*place, "address"), values.ip_address):
+                yield where, values.Endpoint(str(address), port)
+
+
+def _cookies(document: Document, place: Place) -> CookieFormat | None:
+    return _one(document, (*place, "cookies"), values.cookies, DEFAULT_COOKIES)
+
+
+def _aeads(document: Document, place: Place) -> Iterator[Mistake]:
+    stated = list(_all(document, (*place, "aeads"), values.aead))
+    spelt = [(where, values.spell_aead(aead)) for where, aead in stated]
+    yield from _stated_once(document, spelt)
+    cookies = _cookies(document, place)
+    carried = CLIENT_AEADS[cookies] if cookies else [aead for _, aead in stated]
+    for where, aead in stated:
+        if aead not in carried:
+            fitting = " or ".join(map(values.spell_aead, carried))
+            wrong = f"{values.spell_aead(aead)} does not fit into {cookies} cookies; expected {fitting}"
+            yield document.mistake(where, wrong)
+
+
+def _key_groups(document: Document, places: Iterable[Place]) -> Iterator[Mistake]:
+    first: dict[str, tuple[Place, CookieFormat]] = {}
+    for place in places:
+        name = _one(document, (*place, "name"), values.name)
+        group = _one(document, (*place, "key_group"), values.name, name)
+        cookies = _cookies(document, place)
+        if group is None or cookies is None:
+            continue
+        before, expected = first.setdefault(group, (place, cookies))
+        if cookies is not expected:
+            where = f"{spell(before)} (line {document.line(before)})"
+            wrong = f"{cookies} cookies in key group {group}, where {where} has {expected} cookies"
+            yield document.mistake((*place, "key_group"), f"{wrong}; expected one cookie format in each key group")
+
+
+def _health(document: Document) -> Iterator[Mistake]:
+    usual = Health()
+    interval = _one(document, ("health", "interval"), values.interval, usual.interval)
+    timeout = _one(document, ("health", "timeout"), values.probe_timeout, usual.timeout)
+    if interval is None or timeout is None or timeout < interval:
+        return
+    place = ("health", "timeout") if ("health", "timeout") in document.lines else ("health", "interval")
+    spelt = f"a timeout of {values.spell_duration(timeout)} with an interval of {values.spell_duration(interval)}"
+    yield document.mistake(
+        place, f"{spelt}; expected a timeout shorter than the interval, so that probes do not pile up"
+    )
+
+
+def _files(document: Document) -> Iterator[Mistake]:
+    pairs = document.at("tls")
+    for index in range(len(pairs) if isinstance(pairs, list) else 0):
+        for key in ("certificate", "key"):
+            place = ("tls", index, key)
+            path = _one(document, place, lambda value: values.file_path(value, document.folder))
+            if path and (problem := _unusable(path)):
+                yield document.mistake(place, f"{path} {problem}; expected a PEM file that this user may read")
+
+
+def _unusable(path: Path) -> str | None:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for its writer
+            return "is not a regular file"
+        path.open("rb").close()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None

@@ -1,0 +1,231 @@
+"""One value of backends.yaml: from what YAML gives to what it means.
+
+Every function takes anything that YAML can hold and raises ValueError with words for operators: what is wrong and,
+after a semicolon, what is expected.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv6Address
+from ipaddress import ip_address as parse_ip
+from pathlib import Path
+from typing import TypeVar
+
+from ntspool.config.yamlfile import show
+from ntspool.pool.cookies import CookieFormat
+from ntspool.pool.model import Address
+from ntspool.wire.aead import Aead
+
+Word = TypeVar("Word", bound=str)
+
+LONGEST_DURATION = 365 * 86400.0
+"""Longer ones are slips of the pen, and timers overflow some way above."""
+
+SHORTEST_ROTATION = 3600.0
+"""A cookie is good for two rotations at least; a client that polls every 1024 s spends its eight in 2 h 17 min."""
+
+SHORTEST_INTERVAL = 0.1
+"""Ten probes a second from each gateway: more tell no more about a backend, they only load it."""
+
+SHORTEST_PROBE_TIMEOUT = 0.01
+SHORTEST_SESSION = 0.1
+"""A client on the other side of the earth needs 0.9 s for its three round trips; less is for tests."""
+
+NAME = "a name of at most 99 letters, digits, '.', '-' and '_' that begins with a letter or digit"
+DNS_NAME = "a DNS name such as ntp-pool.example.com"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 section 2.1
+_DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where to listen: `host` is an IP literal without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def name(value: object) -> str:
+    """Return the name of a backend or a key group; it can stand in a file name."""
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    quotes = " (digits alone need quotes)" if isinstance(value, int | float) else ""
+    raise ValueError(f"{show(value)} is not a name; expected {NAME}{quotes}")
+
+
+def dns_name(value: object) -> str:
+    """Return a host name in lower case (RFC 1123 section 2.1); IP addresses are none, for they cannot be an SNI."""
+    labels = value.lower().split(".") if isinstance(value, str) else [""]
+    if problem := _label_problem(labels):
+        raise ValueError(f"{show(value)} {problem}; expected {DNS_NAME}")
+    return ".".join(labels)
+
+
+def _label_problem(labels: list[str]) -> str | None:
+    if labels[-1].isdecimal() or ":" in labels[-1]:
+        return "is a number or an IP address"
+    if any(not _LABEL.fullmatch(label) for label in labels):
+        return "is not a DNS name (labels of 1 to 63 letters, digits and inner hyphens, no final dot)"
+    return "is longer than 253 characters" if len(".".join(labels)) > 253 else None
+
+
+def ip_address(value: object) -> Address:
+    """Return an address that clients can be sent to."""
+    wanted = "expected an IPv4 or IPv6 address without a port (host names are not resolved here)"
+    try:
+        address = parse_ip(value) if isinstance(value, str) else None
+    except ValueError:
+        address = None
+    if address is None:
+        raise ValueError(f"{show(value)} is not an IP address; {wanted}")
+    if address.is_unspecified or address.is_multicast or _is_local_notation(address):
+        raise ValueError(f"{show(value)} is not one host's address that clients can use; {wanted}")
+    return address
+
+
+def _is_local_notation(address: Address) -> bool:
+    return isinstance(address, IPv6Address) and bool(address.scope_id or address.ipv4_mapped)
+
+
+def endpoint(value: object) -> Endpoint:
+    """Return where to listen: `192.0.2.1:4460`, `[2001:db8::1]:4460`, `0.0.0.0:4460`, `[::]:4460`."""
+    wanted = "expected ADDRESS:PORT such as '0.0.0.0:4460' or '[::]:4460', in quotes"
+    host, _, port_text = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        address = parse_ip(host[1:-1] if bracketed else host)
+    except ValueError:
+        raise ValueError(f"{show(value)} is not an IP address and a port; {wanted}") from None
+    if bracketed != (address.version == 6):
+        raise ValueError(f"{show(value)} has brackets where they do not belong or lacks them; {wanted}")
+    if not re.fullmatch("[1-9][0-9]{0,4}", port_text) or int(port_text) > 65535:
+        raise ValueError(f"the port of {show(value)} is not a number from 1 to 65535; {wanted}")
+    return Endpoint(str(address), int(port_text))
+
+
+def whole(lowest: int, highest: int | None = None, otherwise: str = "") -> Callable[[object], int]:
+    """Return the parser of a whole number from `lowest` to `highest`; `otherwise` names what else the key takes."""
+    bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+    wanted = f"a whole number {bounds}{otherwise}"
+
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):  # to Python, true is 1
+            raise ValueError(f"{show(value)} is not a whole number; expected {wanted}")  # noqa: TRY004
+        if value < lowest:
+            raise ValueError(f"{value} is below {lowest}; expected {wanted}")
+        if highest is not None and value > highest:
+            raise ValueError(f"{value} is above {highest}; expected {wanted}")
+        return value
+
+    return parse
+
+
+def duration(shortest: float, otherwise: str = "") -> Callable[[object], float]:
+    """Return the parser of a duration of at least `shortest` seconds; `otherwise` names what else the key takes."""
+    bounds = f"from {spell_duration(shortest)} to {spell_duration(LONGEST_DURATION)}"
+    wanted = f"a duration such as 500ms, 16s, 5m, 2h or 7d, {bounds}{otherwise}"
+
+    def parse(value: object) -> float:
+        seconds = _seconds(value)
+        if seconds is None:
+            raise ValueError(f"{show(value)} is not a duration; expected {wanted}")
+        if seconds < shortest:
+            raise ValueError(f"{show(value)} is shorter than {spell_duration(shortest)}; expected {wanted}")
+        if seconds > LONGEST_DURATION:
+            raise ValueError(f"{show(value)} is longer than {spell_duration(LONGEST_DURATION)}; expected {wanted}")
+        return seconds
+
+    return parse
+
+
+def spell_duration(seconds: float) -> str:
+    """Return `seconds` as operators write a duration, in the largest unit that divides it."""
+    for unit in ("d", "h", "m", "s"):
+        if seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds * 1000:g}ms"
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    return float(found[1]) * _SECONDS[found[2] or "s"] if found else None
+
+
+def rotation(value: object) -> float | None:
+    """Return seconds between two rotations of the keys, None for `off`."""
+    return None if value == "off" else duration(SHORTEST_ROTATION, ", or off")(value)
+
+
+def workers(value: object) -> int | None:
+    """Return the number of workers, None for `auto`."""
+    return None if value == "auto" else whole(1, otherwise=", or auto")(value)
+
+
+def flag(value: object) -> bool:
+    """Return true or false, which YAML 1.2 has no other words for."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{show(value)} is neither true nor false; expected true or false")
+
+
+def choice(words: Iterable[Word]) -> Callable[[object], Word]:
+    """Return the parser of one of `words`."""
+    known = {str(word): word for word in words}
+
+    def parse(value: object) -> Word:
+        if isinstance(value, str) and value in known:
+            return known[value]
+        raise ValueError(f"{show(value)} is not known; {expected_word(value, known)}")
+
+    return parse
+
+
+def expected_word(value: object, known: Iterable[str]) -> str:
+    """Return which of `known` was meant or expected: the one that `value` resembles, else all of them."""
+    words = list(known)
+    near = get_close_matches(value.lower(), words, n=1) if isinstance(value, str) else []
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"expected {'one of ' if len(words) > 1 else ''}{', '.join(words)}"
+
+
+def spell_aead(aead: Aead) -> str:
+    """Return the name of `aead` as in the IANA registry, without its prefix: `AES-SIV-CMAC-256`."""
+    return aead.name.replace("_", "-")
+
+
+def aead(value: object) -> Aead:
+    """Return the AEAD algorithm of a name or an IANA number."""
+    known = {spell_aead(aead): aead for aead in Aead}
+    if isinstance(value, str) and value.upper() in known:
+        return known[value.upper()]
+    if isinstance(value, int) and not isinstance(value, bool) and value in known.values():
+        return Aead(value)
+    wanted = ", ".join(f"{spelt} ({aead.value})" for spelt, aead in known.items())
+    raise ValueError(f"{show(value)} is not an AEAD algorithm of NTS; expected one of {wanted}")
+
+
+def file_path(value: object, folder: Path) -> Path:
+    """Return an absolute path; relative ones start in `folder`, that of the configuration file."""
+    if isinstance(value, str) and value and value.isprintable():
+        return folder / value
+    raise ValueError(f"{show(value)} is not a path; expected one, absolute or relative to {folder}")
+
+
+port = whole(1, 65535)
+weight = whole(0, 256)  # HAProxy's range
+at_least_one = whole(1)
+interval = duration(SHORTEST_INTERVAL)
+probe_timeout = duration(SHORTEST_PROBE_TIMEOUT)
+session_timeout = duration(SHORTEST_SESSION)
+cookies = choice(CookieFormat)

@@ -1,0 +1,255 @@
+"""A YAML file as plain values, with the line of every key and item.
+
+Scalars follow the core schema of YAML 1.2, not PyYAML's 1.1, under which `off` is false, `0123` is 83, `22:30` is 1350
+and `2026-01-01` is a date: here they are text, so nobody's backend name or port turns into something else.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import yaml
+
+from ntspool.errors import ConfigError
+
+Place = tuple[str | int, ...]
+"""Where a value stands: `("backends", 2, "weight")`; the whole file is `()`."""
+
+LARGEST_FILE = 4 * 1024 * 1024
+"""In bytes: ten thousand backends need 1 MiB, and parsing this much takes a second at most."""
+
+DEEPEST_NESTING = 16
+"""Collections within collections: backends.yaml needs four, and the composer recurses once for each."""
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 25 times faster, but not in every build of PyYAML
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,59}")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
+_DECIMAL = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})(e[-+]?[0-9]{1,3})?", re.IGNORECASE)
+_NAMED = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+class _Mark(Protocol):
+    """A position in the text, from either of PyYAML's parsers; lines count from 0."""
+
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing to mend: `text` says what is wrong and what is expected; lines count from 1."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file holds: `value` is made of dicts, lists, str, int, float, bool and None.
+
+    `mistakes` are those that the reader met; what stands at a place in `unread` was replaced by None because of one of
+    them, so that there is nothing more to say about it.
+    """
+
+    path: Path
+    value: object
+    lines: Mapping[Place, int]
+    mistakes: tuple[Mistake, ...]
+    unread: frozenset[Place]
+
+    @property
+    def folder(self) -> Path:
+        """The folder where relative paths start: that of the file, absolute."""
+        return self.path.absolute().parent
+
+    def at(self, *place: str | int) -> object:
+        """Return the value at `place`, None when there is none."""
+        value = self.value
+        for step in place:
+            if isinstance(value, dict):
+                value = value.get(step)
+            elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+                value = value[step]
+            else:
+                return None
+        return value
+
+    def line(self, place: Place) -> int:
+        """Return the line where `place` begins; for what is not there, that of the mapping that lacks it."""
+        while place not in self.lines:
+            place = place[:-1]
+        return self.lines[place]
+
+    def mistake(self, place: Place, text: str) -> Mistake:
+        """Return a mistake at `place`; `text` says what is wrong there and what is expected."""
+        while place not in self.lines and isinstance(place[-1], int):  # one item may stand without its list
+            place = place[:-1]
+        return Mistake(self.line(place), f"{spell(place)}: {text}" if place else f"the file holds {text}")
+
+
+def read(path: Path) -> Document:
+    """Read the YAML file at `path`; raises ConfigError when it is not one YAML document in UTF-8."""
+    return _Composer(path, _text_of(path)).document()
+
+
+def refusal(path: Path, mistakes: Iterable[Mistake]) -> ConfigError:
+    """Return the exception that tells `mistakes` in the order of their lines."""
+    in_order = sorted(mistakes, key=lambda mistake: mistake.line)
+    return ConfigError([f"{path}:{mistake.line}: {mistake.text}" for mistake in in_order])
+
+
+def spell(place: Place) -> str:
+    """Return `place` as operators write it: `backends[2].weight`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{_spell_key(step)}" for step in place)
+    return "".join(steps).removeprefix(".")
+
+
+def show(value: object) -> str:
+    """Return `value` for a message: on one line, short, and without control characters."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case str():
+            return repr(value if len(value) <= 60 else f"{value[:57]}...")
+        case dict() | list():
+            return ("a" if value else "an empty") + (" mapping" if isinstance(value, dict) else " list")
+        case _:
+            return str(value)
+
+
+def _spell_key(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) else show(key)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise refusal(path, [Mistake(1, f"cannot be read: {error.strerror}; expected a YAML file")]) from error
+    if len(raw) > LARGEST_FILE:
+        raise refusal(path, [Mistake(1, f"the file is too large; expected at most {LARGEST_FILE >> 20} MiB")])
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        wrong = f"byte 0x{error.object[error.start]:02x} is not UTF-8; expected text in UTF-8"
+        raise refusal(path, [Mistake(line, wrong)]) from error
+    if found := _FORBIDDEN.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        wrong = f"character U+{ord(found[0]):04X} must not stand in YAML; expected printable text"
+        raise refusal(path, [Mistake(line, wrong)])
+    return text
+
+
+class _Composer:
+    """Turns PyYAML's events into a Document.
+
+    PyYAML's own composer expands aliases and recurses without bound, and its constructors raise whatever they meet.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._events = iter(yaml.parse(text, Loader=_LOADER))
+        self._lines: dict[Place, int] = {(): 1}
+        self._mistakes: list[Mistake] = []
+        self._unread: set[Place] = set()
+
+    def document(self) -> Document:
+        """Take all events; raises ConfigError when there is no going on."""
+        try:
+            value = self._only_document()
+        except yaml.MarkedYAMLError as error:
+            self._stop(_line(error.problem_mark), f"not YAML: {_syntax(error)}")
+        except (ValueError, OverflowError):  # PyYAML without libyaml converts before it checks
+            self._stop(1, "not YAML: an escape or a version is out of range; expected text that needs neither")
+        return Document(self._path, value, self._lines, tuple(self._mistakes), frozenset(self._unread))
+
+    def _stop(self, line: int, text: str) -> NoReturn:
+        raise refusal(self._path, [*self._mistakes, Mistake(line, text)])
+
+    def _only_document(self) -> object:
+        next(self._events)
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return None
+        root = next(self._events)
+        self._lines[()] = _line(root.start_mark)
+        value = self._node(root, ())
+        next(self._events)
+        after = next(self._events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            self._stop(_line(after.start_mark), "a second document begins here; expected one document in the file")
+        return value
+
+    def _node(self, event: yaml.Event, place: Place) -> object:
+        line = self._lines.setdefault(place, _line(event.start_mark))
+        if isinstance(event, yaml.AliasEvent):
+            self._not_read(place, line, f"the alias *{event.anchor} is not followed")
+            return None
+        if isinstance(event, yaml.ScalarEvent):
+            value: object = _scalar(event)
+        elif len(place) == DEEPEST_NESTING:
+            self._stop(line, f"nested too deeply; expected at most {DEEPEST_NESTING} levels")
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self._sequence(place)
+        else:
+            value = self._mapping(place)
+        if tag := getattr(event, "tag", None):
+            self._not_read(place, line, f"the tag {show(tag)} is not used here")
+            return None
+        return value
+
+    def _not_read(self, place: Place, line: int, text: str) -> None:
+        self._unread.add(place)
+        self._mistakes.append(Mistake(line, f"{spell(place) or 'the file'}: {text}; expected the value written out"))
+
+    def _sequence(self, place: Place) -> list[object]:
+        items: list[object] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._node(event, (*place, len(items))))
+        return items
+
+    def _mapping(self, place: Place) -> dict[str, object]:
+        mapping: dict[str, object] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            line = _line(event.start_mark)
+            if not isinstance(event, yaml.ScalarEvent):
+                self._stop(
+                    line, "a key is a list, a mapping or an alias; expected a word (text with { [ * needs quotes)"
+                )
+            where = (*place, event.value)
+            first = self._lines.setdefault(where, line)
+            value = self._node(next(self._events), where)
+            if event.value in mapping:
+                wrong = f"{spell(where)}: stands in line {first} already; expected each key only once"
+                self._mistakes.append(Mistake(line, wrong))
+            mapping.setdefault(event.value, value)
+        return mapping
+
+
+def _scalar(event: yaml.ScalarEvent) -> str | int | float | bool | None:
+    text = event.value
+    if not event.implicit[0]:
+        return text
+    if text in _NAMED:
+        return _NAMED[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else text
+
+
+def _line(mark: _Mark | None) -> int:
+    return mark.line + 1 if mark else 1
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> str:
+    context = error.context or ""
+    if error.context_mark:
+        context += f" begun in line {_line(error.context_mark)}"
+    return (
+        ", ".join(filter(None, (context, error.problem))) + "; text with : # [ ] { } needs quotes, indents are spaces"
+    )

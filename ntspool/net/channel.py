@@ -1,0 +1,43 @@
+"""Frames between the control process and a worker, over a socket pair that nobody else can reach."""
+
+import asyncio
+import pickle
+import socket
+from typing import Any
+
+_LENGTH = 4
+
+
+class Channel:
+    """One end of the pair: sends and receives whole values.
+
+    Values are pickled, as multiprocessing does: both ends are the same program, and the pair has no name, so
+    nobody else can write into it.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, end: socket.socket) -> "Channel":
+        """Return the channel over one end of a stream socket pair, which it closes in the end."""
+        return cls(*await asyncio.open_unix_connection(sock=end))
+
+    async def send(self, value: object) -> None:
+        """Send a value; raises ConnectionError when the other end is gone."""
+        frame = pickle.dumps(value)
+        self._writer.write(len(frame).to_bytes(_LENGTH, "big") + frame)
+        await self._writer.drain()
+
+    async def receive(self) -> Any:  # noqa: ANN401  -- whatever the other end sent
+        """Return the next value, or None once the other end is gone."""
+        try:
+            length = int.from_bytes(await self._reader.readexactly(_LENGTH), "big")
+            return pickle.loads(await self._reader.readexactly(length))  # noqa: S301  -- see the class
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+
+    def close(self) -> None:
+        """Close this end; the other end's `receive` returns None."""
+        self._writer.close()

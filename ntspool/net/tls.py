@@ -1,0 +1,136 @@
+"""TLS as RFC 8915 section 3 wants it, by pyOpenSSL: the standard library has no exporter (RFC 5705)."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL, crypto
+
+from ntspool.errors import CertificateError, WireError
+from ntspool.pool.model import Certificate
+
+ALPN_NTSKE = b"ntske/1"
+
+
+def read_certificate(chain: Path, key: Path) -> Certificate:
+    """Read a certificate chain (leaf first) and its private key, both PEM.
+
+    Raises CertificateError when one cannot be read, is no such thing, when others may read the key, or when the
+    two do not belong together.
+    """
+    certificate = Certificate(_read(chain), _read(key, secret=True))
+    try:
+        leaf = _chain(certificate)[0]
+    except (ValueError, IndexError) as error:
+        raise CertificateError(f"{chain} holds no certificate in PEM") from error
+    try:
+        private = load_pem_private_key(certificate.key, password=None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(f"{key} holds no unencrypted private key in PEM") from error
+    if private.public_key() != leaf.public_key():
+        raise CertificateError(f"{key} is not the private key of the certificate in {chain}")
+    return certificate
+
+
+def dns_names(certificate: Certificate) -> tuple[str, ...]:
+    """Return the names of the leaf's subjectAltName, in lower case; a wildcard as `*.example.com`."""
+    try:
+        extension = _chain(certificate)[0].extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(name.lower() for name in extension.value.get_values_for_type(x509.DNSName))
+
+
+def covers(names: Sequence[str], host: str) -> bool:
+    """Tell whether a certificate with these `dns_names` is good for `host` (RFC 6125: one wildcard label)."""
+    return host in names or f"*.{host.partition('.')[2]}" in names
+
+
+def server_context(certificates: Sequence[Certificate]) -> SSL.Context:
+    """Return the context of an NTS-KE server: TLS 1.3, ALPN ntske/1, no session tickets.
+
+    SNI selects among the certificates; without it, and for a name that none covers, the first one stands. The
+    context must not be changed once it is used: to load other certificates make a new one.
+    """
+    contexts = [(dns_names(certificate), _one_context(certificate)) for certificate in certificates]
+
+    def select(connection: SSL.Connection) -> None:
+        # Tickets are let go only when this option appears during the handshake; on the context it just makes
+        # them stateful, and two still go out.
+        connection.set_options(SSL.OP_NO_TICKET)
+        host = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        for names, context in contexts:
+            if covers(names, host):
+                connection.set_context(context)
+                return
+
+    first = contexts[0][1]
+    first.set_tlsext_servername_callback(select)
+    return first
+
+
+def client_context(ca: Path | None) -> SSL.Context:
+    """Return the context of an NTS-KE client that trusts `ca` (PEM), or the system's authorities for None.
+
+    The caller must check the server's name after the handshake: OpenSSL does so only if told by ways that
+    pyOpenSSL does not have. Raises CertificateError when `ca` cannot be used.
+    """
+    context = _context(SSL.TLS_CLIENT_METHOD)
+    context.set_verify(SSL.VERIFY_PEER)
+    context.set_alpn_protos([ALPN_NTSKE])
+    if ca is None:
+        context.set_default_verify_paths()
+        return context
+    try:
+        context.load_verify_locations(str(ca))
+    except SSL.Error as error:
+        raise CertificateError(f"{ca} holds no certificate in PEM, or cannot be read") from error
+    return context
+
+
+def describe(error: SSL.Error) -> str:
+    """Return OpenSSL's last word on a failure; it gives none when the connection just ended."""
+    queue = error.args[0] if error.args else None
+    return str(queue[-1][-1]) if isinstance(queue, list) and queue else "connection lost"
+
+
+def _context(method: int) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    return context
+
+
+def _one_context(certificate: Certificate) -> SSL.Context:
+    context = _context(SSL.TLS_SERVER_METHOD)
+    leaf, *intermediates = _chain(certificate)
+    context.use_certificate(leaf)
+    for intermediate in intermediates:
+        context.add_extra_chain_cert(intermediate)
+    context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, certificate.key))
+    context.set_alpn_select_callback(_select_alpn)
+    return context
+
+
+def _select_alpn(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    if ALPN_NTSKE not in offered:
+        # Any exception makes OpenSSL send the alert no_application_protocol; it then comes out of do_handshake.
+        raise WireError("the client does not offer ALPN ntske/1")
+    return ALPN_NTSKE
+
+
+def _chain(certificate: Certificate) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(certificate.chain)
+
+
+def _read(path: Path, *, secret: bool = False) -> bytes:
+    try:
+        with path.open("rb") as file:
+            if secret and os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
+                raise CertificateError(f"{path} is a private key that every user can get at; chmod o= it")
+            return file.read()
+    except OSError as error:
+        raise CertificateError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,85 @@
+"""The values that the pool is made of: backends, and the frozen Snapshot that workers serve from."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
+
+from ntspool.pool.cookies import CookieFormat, ServerKey
+from ntspool.wire.aead import Aead
+
+Address = IPv4Address | IPv6Address
+
+
+class Family(IntEnum):
+    """An address family, by its IP version number."""
+
+    IPV4 = 4
+    IPV6 = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An NTP server with NTS, as declared in backends.yaml.
+
+    `aeads` are those that it serves; backends of one `key_group` share their cookie keys.
+    """
+
+    name: str
+    addresses: tuple[Address, ...]
+    port: int
+    weight: int
+    cookies: CookieFormat
+    aeads: tuple[Aead, ...]
+    key_group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A backend as workers may give it out now: the addresses that are UP, and the key to mint under."""
+
+    backend: Backend
+    up: tuple[Address, ...]
+    key: ServerKey
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate chain and its private key, both in PEM."""
+
+    chain: bytes
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What holds for every session: its deadline in seconds, and how many may be open in a worker."""
+
+    timeout: float
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How much is logged, in which form, and whether clients' addresses are.
+
+    `auto` is for people where standard error is a terminal, and JSON elsewhere.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    client_addresses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that a worker serves from; replaced whole, never changed.
+
+    `serving` holds every backend of the configuration, those without an UP address too.
+    """
+
+    revision: int
+    certificates: tuple[Certificate, ...]
+    rules: SessionRules
+    log: LogSettings
+    serving: tuple[Serving, ...]

@@ -1,0 +1,98 @@
+"""The NTS-KE exchange as two state machines without I/O: bytes in, one message out (RFC 8915 section 4)."""
+
+from ntspool.errors import WireError
+from ntspool.wire.aead import Aead
+from ntspool.wire.messages import Refusal, Request, Response, decode_request, decode_response
+from ntspool.wire.records import CRITICAL_BIT, MAX_MESSAGE, PROTOCOL_NTPV4, Record, RecordType
+
+
+class MessageBuffer:
+    """Collects one NTS-KE message from pieces of any size.
+
+    `limit` bounds what a peer can make us keep, in bytes.
+    """
+
+    __slots__ = ("_data", "_limit", "_records", "_start")
+
+    def __init__(self, limit: int) -> None:
+        self._data = bytearray()
+        self._limit = limit
+        self._records: list[Record] = []
+        self._start = 0
+
+    def receive_data(self, data: bytes) -> tuple[Record, ...] | None:
+        """Take bytes; return the records before End of Message once that is there, None until then.
+
+        Raises WireError when the message is too long, or is framed otherwise than RFC 8915 section 4 says.
+        """
+        self._data += data
+        while (record := self._next_record()) is not None:
+            if record.type == RecordType.END_OF_MESSAGE:
+                self._check_end(record)
+                return tuple(self._records)
+            self._records.append(record)
+        return None
+
+    def _next_record(self) -> Record | None:
+        start, held = self._start, len(self._data)
+        body = start + 4
+        end = body + int.from_bytes(self._data[start + 2 : body], "big") if held >= body else held
+        if max(end, held) > self._limit:
+            raise WireError(f"the message is longer than {self._limit} bytes")
+        if held < body or held < end:
+            return None
+        self._start = end
+        head = int.from_bytes(self._data[start : start + 2], "big")
+        return Record(head & ~CRITICAL_BIT, bytes(self._data[body:end]), critical=head >= CRITICAL_BIT)
+
+    def _check_end(self, record: Record) -> None:
+        if not record.critical or record.body:
+            raise WireError("End of Message is not critical or not empty")
+        if self._start != len(self._data):
+            raise WireError("data after End of Message")
+
+
+class ServerExchange:
+    """The server's side. Feed it until it yields the request, then send the bytes of a Response or a Refusal.
+
+    On WireError send `error_refusal(error.code)`. In every case the connection ends with that message.
+    """
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = MessageBuffer(MAX_MESSAGE)
+
+    def receive_data(self, data: bytes) -> Request | None:
+        """Take bytes from the client; return its request once it is whole, None until then. Raises WireError."""
+        message = self._buffer.receive_data(data)
+        return None if message is None else decode_request(message)
+
+
+class ClientExchange:
+    """The client's side. Send `request`'s bytes, then feed it until it yields the server's answer."""
+
+    __slots__ = ("_buffer", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._buffer = MessageBuffer(MAX_MESSAGE)
+
+    def receive_data(self, data: bytes) -> Response | Refusal | None:
+        """Take bytes from the server; return its answer once it is whole, None until then. Raises WireError."""
+        message = self._buffer.receive_data(data)
+        return None if message is None else decode_response(message, self.request)
+
+
+EXPORTER_LABEL = b"EXPORTER-network-time-security"
+
+
+def exporter_contexts(aead: Aead, *, compliant_128gcm: bool) -> tuple[bytes, bytes]:
+    """Return the TLS exporter contexts of the C2S and the S2C key (RFC 8915 section 5.1).
+
+    chrony before 4.6.1 exports AES-128-GCM-SIV keys under AEAD_AES_SIV_CMAC_256's number; it says that it does
+    not by record 1024, so without that record in both messages the old context stands.
+    """
+    number = aead if compliant_128gcm or aead is not Aead.AES_128_GCM_SIV else Aead.AES_SIV_CMAC_256
+    stem = PROTOCOL_NTPV4.to_bytes(2, "big") + number.to_bytes(2, "big")
+    return stem + b"\x00", stem + b"\x01"

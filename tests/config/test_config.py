@@ -1,0 +1,456 @@
+import dataclasses
+import json
+import os
+import re
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ntspool.config import Backend, Config, Endpoint, load, yamlfile
+from ntspool.config.models import DEFAULT_AEADS
+from ntspool.errors import ConfigError
+from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
+from ntspool.wire.aead import Aead
+
+HERE = Path(__file__).parent
+SAMPLE = Path(__file__).parents[2] / "backends.yaml"
+PYDANTIC_ENGLISH = re.compile("Input should|Value error|Field required|Extra inputs|pydantic|Undefined")
+
+MINIMAL = """\
+pool:
+  names: [ntp-pool.example.com]
+tls:
+  - {certificate: fullchain.pem, key: privkey.pem}
+backends:
+  - name: ntp-1
+    address: 192.0.2.1
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("etc")
+    for name in ("fullchain.pem", "privkey.pem"):
+        (path / name).touch()
+    return path
+
+
+def load_text(folder: Path, text: str | bytes) -> Config:
+    path = folder / "backends.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load(path)
+
+
+def mistakes_of(folder: Path, text: str | bytes) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(folder, text)
+    return [mistake.replace(f"{folder}/", "") for mistake in caught.value.mistakes]
+
+
+def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
+    config = load_text(folder, MINIMAL)
+    assert config.pool.names == ("ntp-pool.example.com",)
+    assert config.listen == (Endpoint("0.0.0.0", 4460), Endpoint("::", 4460))
+    assert config.workers is None
+    assert [(pair.certificate, pair.key) for pair in config.tls] == [(folder / "fullchain.pem", folder / "privkey.pem")]
+    assert config.state == Path("/var/lib/ntspool")
+    assert config.keys.rotate == 7 * 86400
+    assert dict(config.health) == {"interval": 16, "timeout": 1, "rise": 2, "fall": 3}
+    assert config.balance == "random"
+    assert dict(config.limits) == {"session_timeout": 5, "sessions": 10000}
+    assert dict(config.log) == {"level": "info", "format": "auto", "client_addresses": False}
+    assert [dict(backend) for backend in config.backends] == [
+        {
+            "name": "ntp-1",
+            "address": (ip_address("192.0.2.1"),),
+            "port": 123,
+            "weight": 10,
+            "cookies": CookieFormat.CHRONY,
+            "aeads": (Aead.AES_SIV_CMAC_256,),
+            "key_group": "ntp-1",
+        }
+    ]
+
+
+def test_every_key_is_read(folder: Path) -> None:
+    config = load_text(
+        folder,
+        """\
+pool: {names: [NTP.Example.COM, time.example.net]}
+listen: ["127.0.0.1:14460", "[::1]:14460"]
+workers: 3
+tls:
+  - {certificate: fullchain.pem, key: privkey.pem}
+  - {certificate: ./fullchain.pem, key: ./privkey.pem}
+state: state
+keys: {rotate: off}
+health: {interval: 500ms, timeout: 0.25, rise: 1, fall: 7}
+balance: random
+limits: {session_timeout: 2s, sessions: 17}
+log: {level: debug, format: json, client_addresses: true}
+backends:
+  - {name: a, address: [192.0.2.1, "2001:DB8::1"], port: 4123, weight: 0, cookies: ntspool, key_group: both}
+  - {name: b, address: 192.0.2.1, cookies: ntspool, aeads: [30, aes-siv-cmac-512], key_group: both}
+""",
+    )
+    assert config.pool.names == ("ntp.example.com", "time.example.net")
+    assert config.listen == (Endpoint("127.0.0.1", 14460), Endpoint("::1", 14460))
+    assert config.workers == 3
+    assert len(config.tls) == 2
+    assert config.state == folder / "state"
+    assert config.keys.rotate is None
+    assert dict(config.health) == {"interval": 0.5, "timeout": 0.25, "rise": 1, "fall": 7}
+    assert dict(config.limits) == {"session_timeout": 2, "sessions": 17}
+    assert dict(config.log) == {"level": "debug", "format": "json", "client_addresses": True}
+    first, second = config.backends
+    assert first.address == (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
+    assert (first.port, first.weight, first.key_group) == (4123, 0, "both")
+    assert first.aeads == (Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV)
+    assert second.aeads == (Aead.AES_128_GCM_SIV, Aead.AES_SIV_CMAC_512)
+
+
+def test_a_configuration_is_a_value(folder: Path) -> None:
+    config = load_text(folder, MINIMAL)
+    assert config == load_text(folder, MINIMAL)
+    assert hash(config) == hash(load_text(folder, MINIMAL))
+    assert config != load_text(folder, MINIMAL.replace("ntp-1", "ntp-2"))
+    with pytest.raises(ValidationError):
+        config.workers = 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.listen[0].port = 1  # type: ignore[misc]
+
+
+def test_relative_paths_start_in_the_folder_of_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load_text(folder, MINIMAL + "state: ../state\n")
+    monkeypatch.chdir(folder)
+    config = load(Path("backends.yaml"))
+    assert config.state == folder / "../state"
+    assert config.tls[0].key == folder / "privkey.pem"
+
+
+@pytest.mark.parametrize("cookies", CookieFormat)
+def test_every_cookie_format_has_aeads_that_it_carries(folder: Path, cookies: CookieFormat) -> None:
+    config = load_text(folder, MINIMAL + f"    cookies: {cookies}\n")
+    assert config.backends[0].aeads == DEFAULT_AEADS[cookies]
+    assert set(DEFAULT_AEADS[cookies]) <= set(CLIENT_AEADS[cookies])
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(HERE / "mistakes.yaml")
+    assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
+
+
+ALL_KEYS = "pool, listen, workers, tls, state, keys, health, balance, limits, log, backends"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", f"1: the file holds nothing; expected a mapping with the keys {ALL_KEYS}"),
+        ("# nothing\n---\n\n", f"4: the file holds nothing; expected a mapping with the keys {ALL_KEYS}"),
+        ("\n- a\n", f"2: the file holds a list; expected a mapping with the keys {ALL_KEYS}"),
+        ("\n\n'a'\n", f"3: the file holds 'a'; expected a mapping with the keys {ALL_KEYS}"),
+        ("\n*x\n", "2: the file: the alias *x is not followed; expected the value written out"),
+    ],
+)
+def test_a_file_that_is_no_mapping(folder: Path, text: str, expected: str) -> None:
+    assert mistakes_of(folder, text) == [f"backends.yaml:{expected}"]
+
+
+def test_what_is_missing_stands_at_the_line_of_the_mapping_that_lacks_it(folder: Path) -> None:
+    assert mistakes_of(folder, "\nworkers: auto\nlog: {}\n") == [
+        "backends.yaml:2: pool: missing; expected a mapping with the keys names",
+        "backends.yaml:2: tls: missing; expected a list of {certificate: FILE, key: FILE} with at least one item",
+        "backends.yaml:2: backends: missing; expected a list of {name: NAME, address: ADDRESS} with at least one item",
+    ]
+    text = "\npool: {}\ntls:\n  - key: privkey.pem\n  - certificate: fullchain.pem\nbackends:\n\n  - weight: 3\n"
+    assert [mistake.partition(" expected ")[0] for mistake in mistakes_of(folder, text)] == [
+        "backends.yaml:2: pool.names: missing;",
+        "backends.yaml:4: tls[0].certificate: missing;",
+        "backends.yaml:5: tls[1].key: missing;",
+        "backends.yaml:8: backends[0].name: missing;",
+        "backends.yaml:8: backends[0].address: missing;",
+    ]
+
+
+NO_BACKENDS = MINIMAL[: MINIMAL.index("backends:")]
+NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pem}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "place", "wrong"),
+    [
+        (MINIMAL.replace("[ntp-pool.example.com]", "[]"), 2, "pool.names", "an empty list"),
+        (MINIMAL.replace("[ntp-pool.example.com]", ""), 2, "pool.names", "nothing"),
+        (MINIMAL.replace("[ntp-pool.example.com]", "a.example"), 2, "pool.names", "'a.example'"),
+        (MINIMAL + "listen: []\n", 8, "listen", "an empty list"),
+        (MINIMAL + "listen: '[::]:4460'\n", 8, "listen", "'[::]:4460'"),
+        (MINIMAL + "workers: many\n", 8, "workers", "'many' is not a whole number"),
+        (NO_TLS + "tls: []\n", 6, "tls", "an empty list"),
+        (NO_TLS + "tls: {certificate: fullchain.pem, key: privkey.pem}\n", 6, "tls", "a mapping"),
+        (NO_TLS + "tls: [fullchain.pem]\n", 6, "tls[0]", "'fullchain.pem'"),
+        (MINIMAL.replace("privkey.pem", "3"), 4, "tls[0].key", "3 is not a path"),
+        (MINIMAL.replace("privkey.pem", "no.pem"), 4, "tls[0].key", "no.pem cannot be read: No such file or directory"),
+        (MINIMAL + "state: ''\n", 8, "state", "'' is not a path"),
+        (MINIMAL + "keys: {rotate: never}\n", 8, "keys.rotate", "'never' is not a duration"),
+        (MINIMAL + "health: {rise: 0}\n", 8, "health.rise", "0 is below 1"),
+        (MINIMAL + "health: {fall: 1.5}\n", 8, "health.fall", "1.5 is not a whole number"),
+        (MINIMAL + "health: {timeout: 1ms}\n", 8, "health.timeout", "'1ms' is shorter than 10ms"),
+        (MINIMAL + "health: {interval: -1s}\n", 8, "health.interval", "'-1s' is not a duration"),
+        (MINIMAL + "health:\n", 8, "health", "nothing"),
+        (MINIMAL + "balance: [random]\n", 8, "balance", "a list is not known"),
+        (MINIMAL + "limits: {sessions: 0}\n", 8, "limits.sessions", "0 is below 1"),
+        (MINIMAL + "limits:\n  session_timeout: 50ms\n", 9, "limits.session_timeout", "'50ms' is shorter than 100ms"),
+        (MINIMAL + "log: {level: 3}\n", 8, "log.level", "3 is not known"),
+        (MINIMAL + "log: {format: xml}\n", 8, "log.format", "'xml' is not known"),
+        (MINIMAL + "log: {client_addresses: yes}\n", 8, "log.client_addresses", "'yes' is neither true nor false"),
+        (NO_BACKENDS + "backends: []\n", 5, "backends", "an empty list"),
+        (NO_BACKENDS + "backends: {ntp-1: 192.0.2.1}\n", 5, "backends", "a mapping"),
+        (MINIMAL.replace("name: ntp-1", "name: ../etc"), 6, "backends[0].name", "'../etc' is not a name"),
+        (MINIMAL.replace("192.0.2.1", "ntp.example"), 7, "backends[0].address", "'ntp.example' is not an IP address"),
+        (MINIMAL.replace("192.0.2.1", "[{}]"), 7, "backends[0].address[0]", "an empty mapping is not an IP address"),
+        (MINIMAL + "    port: 0\n", 8, "backends[0].port", "0 is below 1"),
+        (MINIMAL + "    port: 65536\n", 8, "backends[0].port", "65536 is above 65535"),
+        (MINIMAL + "    port: 0123\n", 8, "backends[0].port", "'0123' is not a whole number"),
+        (MINIMAL + "    weight: -1\n", 8, "backends[0].weight", "-1 is below 0"),
+        (MINIMAL + "    weight: 257\n", 8, "backends[0].weight", "257 is above 256"),
+        (MINIMAL + "    cookies: fixed\n", 8, "backends[0].cookies", "'fixed' is not known"),
+        (MINIMAL + "    aeads: []\n", 8, "backends[0].aeads", "an empty list"),
+        (MINIMAL + "    aeads: [16]\n", 8, "backends[0].aeads[0]", "16 is not an AEAD algorithm of NTS"),
+        (MINIMAL + "    key_group: ''\n", 8, "backends[0].key_group", "'' is not a name"),
+        (MINIMAL + "    zone: 1\n", 8, "backends[0].zone", "unknown key"),
+        (MINIMAL + '    "a\\nb": 1\n', 8, "backends[0].'a\\nb'", "unknown key"),
+        (MINIMAL + "<<: {workers: 1}\n", 8, "'<<'", "unknown key"),
+        (MINIMAL + "3: {}\n", 8, "'3'", "unknown key"),
+        (MINIMAL + "workers: !!int 1\n", 8, "workers", "the tag 'tag:yaml.org,2002:int' is not used here"),
+        (MINIMAL + "log: &log {}\nlimits: *log\n", 9, "limits", "the alias *log is not followed"),
+        (MINIMAL + "pool: {}\n", 8, "pool", "stands in line 1 already"),
+    ],
+)
+def test_one_mistake(folder: Path, text: str, line: int, place: str, wrong: str) -> None:
+    (mistake,) = mistakes_of(folder, text)
+    assert mistake.startswith(f"backends.yaml:{line}: {place}: {wrong}; expected ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("weigth", "weight"), ("Port", "port"), ("addresses", "address"), ("keygroup", "key_group")]
+)
+def test_the_nearest_name_is_suggested(folder: Path, typed: str, meant: str) -> None:
+    expected = f"backends.yaml:8: backends[0].{typed}: unknown key; did you mean {meant}?"
+    assert mistakes_of(folder, MINIMAL + f"    {typed}: 1\n") == [expected]
+
+
+def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "none.yaml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        assert caught.value.mistakes == (f"{path}:1: cannot be read: {reason}; expected a YAML file",)
+
+
+def test_an_address_may_stand_twice_on_different_ports_only(folder: Path) -> None:
+    text = MINIMAL + "  - name: ntp-2\n    address: [192.0.2.2, 192.0.2.1]\n"
+    assert len(load_text(folder, text + "    port: 1123\n").backends) == 2
+    where = "192.0.2.1:123 stands in backends[0].address (line 7) already"
+    assert mistakes_of(folder, text) == [f"backends.yaml:9: backends[1].address[1]: {where}; expected each only once"]
+    (mistake,) = mistakes_of(folder, MINIMAL.replace("192.0.2.1", '["2001:db8::1", "2001:DB8:0::1"]'))
+    assert mistake.startswith(
+        "backends.yaml:7: backends[0].address[1]: [2001:db8::1]:123 stands in backends[0].address[0]"
+    )
+
+
+def test_what_is_wrong_elsewhere_hides_no_broken_rule(folder: Path) -> None:
+    text = MINIMAL + "  - {name: ntp-1, address: [192.0.2.1, nonsense], port: 123, weight: x}\n"
+    assert [mistake.split(": ")[1] for mistake in mistakes_of(folder, text)] == [
+        "backends[1].address[1]",
+        "backends[1].weight",
+        "backends[1].name",
+        "backends[1].address[0]",
+    ]
+
+
+def test_what_is_wrong_in_itself_breaks_no_rule(folder: Path) -> None:
+    text = MINIMAL + (
+        "    cookies: none\n    aeads: [15, 17, 30]\n    port: 0\n"
+        "  - {name: ntp-1/, address: [192.0.2.1, 192.0.2.1], cookies: ntpsec, port: 0}\n"
+        "health: {interval: 0, timeout: 20}\nlisten: [1, 1]\n"
+    )
+    assert [mistake.split(": ")[1] for mistake in mistakes_of(folder, text)] == [
+        "backends[0].cookies",
+        "backends[0].port",
+        "backends[1].name",
+        "backends[1].port",
+        "health.interval",
+        "listen[0]",
+        "listen[1]",
+    ]
+
+
+def test_the_aeads_of_a_backend_stand_once_each(folder: Path) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + "    aeads: [15, AES-SIV-CMAC-256]\n")
+    assert mistake.startswith("backends.yaml:8: backends[0].aeads[1]: AES-SIV-CMAC-256 stands in backends[0].aeads[0]")
+
+
+@pytest.mark.parametrize(
+    ("health", "key"),
+    [
+        ("{interval: 1s}", "interval"),
+        ("{timeout: 16s}", "timeout"),
+        ("{interval: 2s, timeout: 3s}", "timeout"),
+    ],
+)
+def test_a_probe_must_end_before_the_next(folder: Path, health: str, key: str) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + f"health: {health}\n")
+    assert mistake.startswith(f"backends.yaml:8: health.{key}: a timeout of ")
+
+
+def test_a_key_group_has_one_cookie_format(folder: Path) -> None:
+    text = MINIMAL + "  - {name: ntp-2, address: 192.0.2.2, key_group: ntp-1, cookies: COOKIES}\n"
+    first, second = load_text(folder, text.replace("COOKIES", "chrony")).backends
+    assert first.key_group == second.key_group == "ntp-1"
+    what = "ntpd-rs cookies in key group ntp-1, where backends[0] (line 6) has chrony cookies"
+    assert mistakes_of(folder, text.replace("COOKIES", "ntpd-rs")) == [
+        f"backends.yaml:8: backends[1].key_group: {what}; expected one cookie format in each key group"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cookies", "aead"), [("chrony", 17), ("ntpsec", 30), ("ntpd-rs", 30), ("ntpd-rs", "AES-128-GCM-SIV")]
+)
+def test_an_aead_that_the_cookies_cannot_carry(folder: Path, cookies: str, aead: int | str) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + f"    cookies: {cookies}\n    aeads: [15, {aead}]\n")
+    assert mistake.startswith("backends.yaml:9: backends[0].aeads[1]: AES-")
+    assert f"does not fit into {cookies} cookies; expected AES-SIV-CMAC-256 or AES-" in mistake
+
+
+def test_a_key_file_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tests may run as root, who may read everything.
+    real = Path.open
+
+    def deny(path: Path, mode: str = "r") -> object:
+        if path.name == "privkey.pem":
+            raise PermissionError(13, os.strerror(13))
+        return real(path, mode)
+
+    monkeypatch.setattr(Path, "open", deny)
+    (mistake,) = mistakes_of(folder, MINIMAL)
+    assert mistake.startswith("backends.yaml:4: tls[0].key: privkey.pem cannot be read: Permission denied;")
+
+
+def test_a_fifo_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "fifo")
+    (mistake,) = mistakes_of(folder, MINIMAL.replace("privkey.pem", "fifo"))
+    assert mistake.startswith("backends.yaml:4: tls[0].key: fifo is not a regular file;")
+
+
+def test_the_sample_is_right_but_for_its_certificate() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(SAMPLE)
+    assert [mistake.split(": ")[1] for mistake in caught.value.mistakes] == ["tls[0].certificate", "tls[0].key"]
+
+
+def test_the_sample_shows_the_defaults(folder: Path) -> None:
+    shown = SAMPLE.read_text().replace("/etc/ntspool/tls/", "")
+    sample, least = load_text(folder, shown), load_text(folder, MINIMAL)
+    for key in set(Config.model_fields) - {"pool", "tls", "backends"}:
+        assert re.search(f"^{key}:", shown, re.MULTILINE)
+        assert getattr(sample, key) == getattr(least, key)
+    for section in (sample.keys, sample.health, sample.limits, sample.log):
+        assert section.model_fields_set == set(type(section).model_fields)
+    assert set().union(*(backend.model_fields_set for backend in sample.backends)) == set(Backend.model_fields)
+    assert sample.backends[2] == least.backends[0].model_copy(
+        update={"name": "ntp-3", "key_group": "ntp-3", "address": (ip_address("192.0.2.3"),)}
+    )
+
+
+def outcome(folder: Path, text: str | bytes) -> tuple[str, ...]:
+    try:
+        load_text(folder, text)
+    except ConfigError as error:
+        return error.mistakes or ("a refusal without a reason",)
+    return ()
+
+
+def check_refusal(folder: Path, mistakes: tuple[str, ...]) -> None:
+    """Fail unless all of `mistakes` are in their form, in our words, and in order."""
+    found = [re.fullmatch(rf"{folder}/backends\.yaml:([1-9][0-9]*): (.+)", mistake) for mistake in mistakes]
+    assert all(match and not PYDANTIC_ENGLISH.search(match[2]) for match in found), mistakes
+    lines = [int(match[1]) for match in found if match]
+    assert lines == sorted(lines)
+
+
+@pytest.mark.parametrize("loader", ["SafeLoader", "CSafeLoader"])
+@given(
+    text=st.one_of(
+        st.binary(max_size=200), st.text(max_size=200), st.text(" \n:-[]{}*&!|>'\"#%@\t,?ab1.\\uxU0", max_size=60)
+    )
+)
+@example(text='"\\ud800": "\\ud800"\n')
+@example(text='"\\U99999999"')
+@example(text="%YAML 1." + "9" * 5000 + "\n---\na")
+@example(text="workers: " + "9" * 5000)
+@example(text="health: {interval: 1e999, timeout: .nan}")
+@example(text="? [a]\n: b")
+@example(text="{{ name }}: x")
+@example(text="[" * 1000)
+@example(text="- " * 1000)
+@example(text="a: &a [*a, *a]\n<<: *a")
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_refused_cleanly(folder: Path, loader: str, text: str | bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yamlfile, "_LOADER", getattr(yaml, loader))
+        check_refusal(folder, outcome(folder, text))
+
+
+KEYS = [
+    *Config.model_fields,
+    *(key for field in Config.model_fields.values() for key in getattr(field.annotation, "model_fields", {})),
+    *("name", "address", "port", "weight", "cookies", "aeads", "key_group", "certificate", "key"),
+]
+VALUES = [
+    "auto",
+    "off",
+    "7d",
+    "chrony",
+    "ntpsec",
+    "192.0.2.1",
+    "2001:db8::1",
+    "[::]:4460",
+    "a",
+    "random",
+    15,
+    17,
+    30,
+    1,
+    0,
+    -1,
+]
+SCALARS = st.one_of(
+    st.sampled_from(VALUES), st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8)
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), inner),
+    max_leaves=30,
+)
+
+
+@given(tree=st.dictionaries(st.sampled_from(list(Config.model_fields)), TREES))
+@settings(max_examples=500, deadline=None)
+def test_any_structure_is_refused_cleanly(folder: Path, tree: dict[str, object]) -> None:
+    check_refusal(folder, outcome(folder, json.dumps(tree, ensure_ascii=False)))
+
+
+@given(
+    data=st.data(),
+    fields=st.sets(st.sampled_from(["name", "address", "port", "weight", "cookies", "aeads", "key_group"]), max_size=7),
+)
+@settings(max_examples=300, deadline=None)
+def test_any_backend_is_refused_cleanly(folder: Path, data: st.DataObject, fields: set[str]) -> None:
+    backend = {"name": "b", "address": "192.0.2.9"} | {key: data.draw(TREES) for key in fields}
+    check_refusal(folder, outcome(folder, MINIMAL + f"  - {json.dumps(backend, ensure_ascii=False)}\n"))
