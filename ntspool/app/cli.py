@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -15,35 +15,23 @@ EXIT_USAGE = 2
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-class HostPort(click.ParamType):
-    """`HOST`, `HOST:PORT`, an IPv6 literal, or one in brackets with a port; converts to a (host, port) tuple."""
+def _host_port(value: str, default_port: int | None = None) -> tuple[str, int]:
+    """Split `HOST`, `HOST:PORT`, an IPv6 literal, or one in brackets with a port."""
+    host, port = value, ""
+    if value.startswith("["):
+        host, _, port = value[1:].partition("]")
+        port = port.removeprefix(":")
+    elif value.count(":") == 1:
+        host, _, port = value.partition(":")
+    if host and not port and default_port is not None:
+        return host, default_port
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise click.BadParameter(f"{value!r}; expected for example 192.0.2.1:4460 or [2001:db8::1]:4460")
+    return host, int(port)
 
-    name = "host[:port]"
 
-    def __init__(self, default_port: int | None) -> None:
-        self._default_port = default_port
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:  # noqa: ANN401, D102
-        if isinstance(value, tuple):
-            return value
-        host, port = self._split(value)
-        if not port and self._default_port is not None:
-            return host, self._default_port
-        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-            self.fail(
-                f"{value!r} is no {self.name}; expected for example 192.0.2.1:4460 or [2001:db8::1]:4460", param, ctx
-            )
-        return host, int(port)
-
-    @staticmethod
-    def _split(value: str) -> tuple[str, str]:
-        if value.startswith("["):
-            host, _, rest = value[1:].partition("]")
-            return host, rest.removeprefix(":")
-        if value.count(":") == 1:
-            host, _, port = value.partition(":")
-            return host, port
-        return value, ""
+def _ke_server(value: str) -> tuple[str, int]:
+    return _host_port(value, default_port=4460)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -71,7 +59,7 @@ def check_config(path: Path) -> None:
 
 
 @cli.command()
-@click.argument("server", metavar="HOST[:PORT]", type=HostPort(4460))
+@click.argument("server", metavar="HOST[:PORT]", type=_ke_server)
 @click.option("--ca", type=_FILE, help="Trust the certificate authorities in this PEM file, and no others.")
 @click.option("--name", help="The name that the server's certificate must have, if it is not HOST.")
 @click.option("--timeout", type=float, default=5.0, show_default=True, help="Seconds for each step.")
@@ -96,7 +84,7 @@ def query(server: tuple[str, int], ca: Path | None, name: str | None, timeout: f
 
 
 @cli.command()
-@click.option("--listen", "-l", type=HostPort(None), multiple=True, required=True, help="ADDRESS:PORT; repeatable.")
+@click.option("--listen", "-l", type=_host_port, multiple=True, required=True, help="ADDRESS:PORT; repeatable.")
 @click.option("--keys", "-k", type=_FILE, required=True, help="Key file, as written by `ntspool keys export`.")
 @click.option("--stratum", type=click.IntRange(1, 15), default=10, show_default=True)
 def timeserver(listen: tuple[tuple[str, int], ...], keys: Path, stratum: int) -> None:
@@ -106,12 +94,12 @@ def timeserver(listen: tuple[tuple[str, int], ...], keys: Path, stratum: int) ->
     run_timeserver(listen, keys, stratum)
 
 
-@cli.group()
-def keys() -> None:
+@cli.group("keys")
+def keys_group() -> None:
     """Handle the keys that cookies are encrypted under."""
 
 
-@keys.command()
+@keys_group.command()
 @click.argument("name")
 @click.option("--config", "-c", "path", type=_FILE, default="/etc/ntspool/backends.yaml", show_default=True)
 @click.option("--output", "-o", type=_FILE, help="Write the file (mode 0600, atomically) instead of printing it.")
@@ -121,7 +109,7 @@ def export(name: str, path: Path, output: Path | None) -> None:
 
     contents = key_file(path, name)
     if output is None:
-        click.get_binary_stream("stdout").write(contents)
+        sys.stdout.buffer.write(contents)
     else:
         write(output, contents)
 

@@ -115,7 +115,7 @@ class Backend(BaseModel, frozen=True, extra="forbid"):
 class Config(BaseModel, frozen=True, extra="forbid"):
     """All of backends.yaml; `workers` is None for one per core."""
 
-    pool: Pool = Field(description="a mapping with the names of the pool")
+    pool: Pool
     listen: Annotated[
         tuple[Endpoint, ...], Field(min_length=1, description="a list of ADDRESS:PORT, each in quotes")
     ] = (values.Endpoint("0.0.0.0", 4460), values.Endpoint("::", 4460))  # noqa: S104  a public service

@@ -30,6 +30,8 @@ SHORTEST_INTERVAL = 0.1
 """Ten probes a second from each gateway: more tell no more about a backend, they only load it."""
 
 SHORTEST_PROBE_TIMEOUT = 0.01
+"""Backends in the same rack answer in less; below it, a busy gateway would miss good answers."""
+
 SHORTEST_SESSION = 0.1
 """A client on the other side of the earth needs 0.9 s for its three round trips; less is for tests."""
 
@@ -57,13 +59,14 @@ def name(value: object) -> str:
     """Return the name of a backend or a key group; it can stand in a file name."""
     if isinstance(value, str) and _NAME.fullmatch(value):
         return value
-    quotes = " (digits alone need quotes)" if isinstance(value, int | float) else ""
+    quotes = " (numbers, true and false need quotes)" if isinstance(value, int | float) else ""
     raise ValueError(f"{show(value)} is not a name; expected {NAME}{quotes}")
 
 
 def dns_name(value: object) -> str:
     """Return a host name in lower case (RFC 1123 section 2.1); IP addresses are none, for they cannot be an SNI."""
-    labels = value.lower().split(".") if isinstance(value, str) else [""]
+    # Lower-casing turns some letters outside ASCII into letters inside.
+    labels = value.lower().split(".") if isinstance(value, str) and value.isascii() else [""]
     if problem := _label_problem(labels):
         raise ValueError(f"{show(value)} {problem}; expected {DNS_NAME}")
     return ".".join(labels)
@@ -104,6 +107,8 @@ def endpoint(value: object) -> Endpoint:
         address = parse_ip(host[1:-1] if bracketed else host)
     except ValueError:
         raise ValueError(f"{show(value)} is not an IP address and a port; {wanted}") from None
+    if _is_local_notation(address):
+        raise ValueError(f"{show(value)} has a zone or maps IPv4 into IPv6; {wanted}")
     if bracketed != (address.version == 6):
         raise ValueError(f"{show(value)} has brackets where they do not belong or lacks them; {wanted}")
     if not re.fullmatch("[1-9][0-9]{0,4}", port_text) or int(port_text) > 65535:
@@ -150,8 +155,8 @@ def spell_duration(seconds: float) -> str:
     """Return `seconds` as operators write a duration, in the largest unit that divides it."""
     for unit in ("d", "h", "m", "s"):
         if seconds % _SECONDS[unit] == 0:
-            return f"{seconds / _SECONDS[unit]:g}{unit}"
-    return f"{seconds * 1000:g}ms"
+            return f"{seconds / _SECONDS[unit]:.12g}{unit}"
+    return f"{seconds * 1000:.12g}ms"
 
 
 def _seconds(value: object) -> float | None:

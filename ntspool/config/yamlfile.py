@@ -18,7 +18,7 @@ Place = tuple[str | int, ...]
 """Where a value stands: `("backends", 2, "weight")`; the whole file is `()`."""
 
 LARGEST_FILE = 4 * 1024 * 1024
-"""In bytes: ten thousand backends need 1 MiB, and parsing this much takes a second at most."""
+"""In bytes: ten thousand backends need 1 MiB."""
 
 DEEPEST_NESTING = 16
 """Collections within collections: backends.yaml needs four, and the composer recurses once for each."""
@@ -27,7 +27,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 25 times f
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,59}")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
-_DECIMAL = re.compile(r"[-+]?([0-9]{1,18}(\.[0-9]{0,18})?|\.[0-9]{1,18})(e[-+]?[0-9]{1,3})?", re.IGNORECASE)
+_DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9]{0,17})(\.[0-9]{0,18})?|\.[0-9]{1,18})(e[-+]?[0-9]{1,3})?", re.IGNORECASE)
 _NAMED = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
@@ -248,8 +248,7 @@ def _line(mark: _Mark | None) -> int:
 
 def _syntax(error: yaml.MarkedYAMLError) -> str:
     context = error.context or ""
-    if error.context_mark:
+    if error.context_mark and _line(error.context_mark) != _line(error.problem_mark):
         context += f" begun in line {_line(error.context_mark)}"
-    return (
-        ", ".join(filter(None, (context, error.problem))) + "; text with : # [ ] { } needs quotes, indents are spaces"
-    )
+    problem = ", ".join(filter(None, (context, error.problem)))
+    return f"{problem}; expected quotes around text with : # [ ] {{ }} @ and spaces as indents"

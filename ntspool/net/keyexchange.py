@@ -1,6 +1,9 @@
 """An NTS-KE client over TCP: what any client of the pool does first (RFC 8915 section 4)."""
 
 import asyncio
+import contextlib
+import os
+import socket
 import time
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -61,10 +64,12 @@ async def exchange_keys(server: Server, request: Request, timeout: float) -> Key
                 reply = await client.run(reader, writer)
             finally:
                 writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
     except TimeoutError as error:
         raise RemoteError(f"no answer within {timeout:g} s") from error
     except OSError as error:
-        raise RemoteError(f"{server.host} port {server.port}: {error.strerror or error}") from error
+        raise RemoteError(f"{server.host} port {server.port}: {_why(error)}") from error
     return KeyExchange(
         address=writer.get_extra_info("peername")[0],
         tls_version=client.tls.get_protocol_version_name(),
@@ -144,6 +149,13 @@ class _Client:
             for each in exporter_contexts(aead, compliant_128gcm=reply.compliant_128gcm)
         )
         return Association(aead, c2s, s2c)
+
+
+def _why(error: OSError) -> str:
+    """Return the system's words for an error; asyncio's own speak of calls and futures."""
+    if isinstance(error, socket.gaierror) or not error.errno:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _is_address(name: str) -> bool:

@@ -95,9 +95,8 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _refuse_unsafe(path: Path, status: os.stat_result) -> None:
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise StateError(
-            f"{path} is open to others (mode {status.st_mode & 0o777:04o}); chmod 600 it and rotate its keys"
-        )
-    if status.st_uid not in (os.geteuid(), 0):
+    mode = status.st_mode & 0o777
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise StateError(f"{path} is open to others (mode {mode:04o}); take its keys for stolen, chmod 600 it")
+    if status.st_uid not in (0, os.geteuid(), path.parent.stat().st_uid):
         raise StateError(f"{path} belongs to user {status.st_uid}, not to user {os.geteuid()}; find out who wrote it")

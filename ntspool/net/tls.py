@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from ntspool.errors import CertificateError, WireError
 from ntspool.pool.model import Certificate
 
 ALPN_NTSKE = b"ntske/1"
+
+_PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
 
 def read_certificate(chain: Path, key: Path) -> Certificate:
@@ -27,9 +33,9 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     except (ValueError, IndexError) as error:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
     try:
-        private = load_pem_private_key(certificate.key, password=None)
+        private = _private_key(certificate)
     except (ValueError, TypeError) as error:
-        raise CertificateError(f"{key} holds no unencrypted private key in PEM") from error
+        raise CertificateError(f"{key} holds no unencrypted private key in PEM that TLS 1.3 can use") from error
     if private.public_key() != leaf.public_key():
         raise CertificateError(f"{key} is not the private key of the certificate in {chain}")
     return certificate
@@ -110,7 +116,7 @@ def _one_context(certificate: Certificate) -> SSL.Context:
     context.use_certificate(leaf)
     for intermediate in intermediates:
         context.add_extra_chain_cert(intermediate)
-    context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, certificate.key))
+    context.use_privatekey(_private_key(certificate))
     context.set_alpn_select_callback(_select_alpn)
     return context
 
@@ -124,6 +130,13 @@ def _select_alpn(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
 
 def _chain(certificate: Certificate) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(certificate.chain)
+
+
+def _private_key(certificate: Certificate) -> _PrivateKey:
+    key = load_pem_private_key(certificate.key, password=None)
+    if not isinstance(key, _PrivateKey):
+        raise TypeError(f"{type(key).__name__} is no key for TLS 1.3")
+    return key
 
 
 def _read(path: Path, *, secret: bool = False) -> bytes:

@@ -109,7 +109,8 @@ def _by_wish(candidates: Iterable[_Candidate]) -> dict[_Wish, list[_Candidate]]:
     wishes: dict[_Wish, list[_Candidate]] = {}
     for candidate in candidates:
         backend = candidate.serving.backend
-        for server in (None, backend.name.lower(), str(candidate.address)):
+        # A set, for a backend may be named after its address.
+        for server in {None, backend.name.lower(), str(candidate.address)}:
             for port in (None, backend.port):
                 wishes.setdefault((server, port), []).append(candidate)
     return wishes

@@ -6,7 +6,7 @@ parsing raises WireError only, and takes no more than the daemon itself would. N
 
 import re
 from binascii import unhexlify
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -50,15 +50,7 @@ def render(cookie_format: CookieFormat, keys: KeySet, now: int) -> bytes:
     of which the third mints, for ntpsec more than ten keys or more than one after the current.
     """
     _check_renderable(cookie_format, keys)
-    match cookie_format:
-        case CookieFormat.CHRONY:
-            return _render_chrony(keys)
-        case CookieFormat.NTPSEC:
-            return _render_ntpsec(keys)
-        case CookieFormat.NTPD_RS:
-            return _render_ntpd_rs(keys, now)
-        case CookieFormat.NTSPOOL:
-            return _render_ntspool(keys)
+    return _PAIRS[cookie_format][0](keys, now)
 
 
 def render_chrony_nks1(keys: KeySet) -> bytes:
@@ -76,15 +68,7 @@ def parse(cookie_format: CookieFormat, data: bytes) -> KeySet:
     """
     if len(data) > MAX_FILE_LENGTH:
         raise WireError(f"a key file of {len(data)} bytes is too long")
-    match cookie_format:
-        case CookieFormat.CHRONY:
-            return _parse_chrony(data)
-        case CookieFormat.NTPSEC:
-            return _parse_ntpsec(data)
-        case CookieFormat.NTPD_RS:
-            return _parse_ntpd_rs(data)
-        case CookieFormat.NTSPOOL:
-            return _parse_ntspool(data)
+    return _PAIRS[cookie_format][1](data)
 
 
 def _check_renderable(cookie_format: CookieFormat, keys: KeySet) -> None:
@@ -123,7 +107,7 @@ def _key_set(keys: Iterable[ServerKey], current: int) -> KeySet:
         raise WireError(f"the key file makes no sense: {error}") from error
 
 
-def _render_chrony(keys: KeySet) -> bytes:
+def _render_chrony(keys: KeySet, _now: int) -> bytes:
     alg = SERVER_AEAD[CookieFormat.CHRONY].value
     return _lines("NKS0", f"{alg} 0.0", *(f"{key.id:08X} {key.secret.hex().upper()}" for key in keys.keys))
 
@@ -168,7 +152,7 @@ def _match_row(row: Sequence[bytes], number: int, *patterns: re.Pattern[bytes]) 
     return [_match(pattern, word, number) for pattern, word in zip(patterns, row, strict=True)]
 
 
-def _render_ntpsec(keys: KeySet) -> bytes:
+def _render_ntpsec(keys: KeySet, _now: int) -> bytes:
     """Put the current first, since ntpd mints under the first; then the next; then the others, newest first.
 
     T: 0 keeps ntpd from rotating the keys itself.
@@ -230,7 +214,7 @@ def _parse_ntpd_rs(data: bytes) -> KeySet:
     return _key_set((ServerKey((offset + index) % _ID_SPACE, reader.take(length)) for index in range(count)), primary)
 
 
-def _render_ntspool(keys: KeySet) -> bytes:
+def _render_ntspool(keys: KeySet, _now: int) -> bytes:
     roles = ["previous"] * keys.current + ["current"] + ["next"] * (len(keys.keys) - keys.current - 1)
     pairs = zip(roles, keys.keys, strict=True)
     return _lines("ntspool-keys 1", *(f"{role} {key.id:08x} {key.secret.hex()}" for role, key in pairs))
@@ -250,3 +234,14 @@ def _parse_ntspool(data: bytes) -> KeySet:
         raise WireError("the roles in the key file are out of order")
     keys = [ServerKey(int(match[2], 16), unhexlify(match[3])) for match in matches]
     return _key_set(keys, roles.index(b"current"))
+
+
+_Render = Callable[[KeySet, int], bytes]
+_Parse = Callable[[bytes], KeySet]
+
+_PAIRS: Final[Mapping[CookieFormat, tuple[_Render, _Parse]]] = {
+    CookieFormat.CHRONY: (_render_chrony, _parse_chrony),
+    CookieFormat.NTPSEC: (_render_ntpsec, _parse_ntpsec),
+    CookieFormat.NTPD_RS: (_render_ntpd_rs, _parse_ntpd_rs),
+    CookieFormat.NTSPOOL: (_render_ntspool, _parse_ntspool),
+}

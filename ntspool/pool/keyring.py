@@ -1,9 +1,9 @@
 """The keyring: the epochs now alive, and the derivation of every backend's cookie keys from them."""
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass, field, replace
+from math import isfinite
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -21,6 +21,8 @@ EPOCHS = 4
 
 _CURRENT = 2
 _FORMAT = 1
+# Epochs are numbered from 1 and hours apart; the derivation has room for 2**64.
+_HIGHEST_NUMBER = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,14 @@ def decode(data: bytes) -> Keyring:
             for each in kept["epochs"]
         )
         keyring = Keyring(epochs, float(kept["rotated"]))
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise StateError("the keyring is damaged; restore it from a backup") from error
     numbers = [epoch.number for epoch in epochs]
-    if len(epochs) != EPOCHS or numbers != list(range(numbers[0], numbers[0] + EPOCHS)) or numbers[0] < 0:
+    if len(epochs) != EPOCHS or numbers != list(range(numbers[0], numbers[0] + EPOCHS)):
         raise StateError("the keyring is damaged: it does not hold four epochs in a row; restore it from a backup")
+    times = (keyring.rotated, *(epoch.created for epoch in epochs))
+    if not 0 <= numbers[0] <= _HIGHEST_NUMBER or not all(map(isfinite, times)):
+        raise StateError("the keyring is damaged: a number or a time is out of range; restore it from a backup")
     if any(len(epoch.root) != ROOT_LENGTH for epoch in epochs):
         raise StateError(f"the keyring is damaged: a root has not {ROOT_LENGTH} bytes; restore it from a backup")
     return keyring

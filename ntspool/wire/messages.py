@@ -59,9 +59,9 @@ class Request:
         if self.compliant_128gcm:
             message.append(records.COMPLIANT_128GCM_EXPORT)
         if self.server is not None:
-            message.append(records.ntpv4_server(self.server))
+            message.append(records.ntpv4_server(self.server, critical=False))
         if self.port is not None:
-            message.append(records.ntpv4_port(self.port))
+            message.append(records.ntpv4_port(self.port, critical=False))
         return _encode(message)
 
 
@@ -89,9 +89,9 @@ class Response:
         if self.compliant_128gcm:
             message.append(records.COMPLIANT_128GCM_EXPORT)
         if self.server is not None:
-            message.append(records.ntpv4_server(self.server))
+            message.append(records.ntpv4_server(self.server, critical=True))
         if self.port is not None:
-            message.append(records.ntpv4_port(self.port))
+            message.append(records.ntpv4_port(self.port, critical=True))
         message.extend(map(records.new_cookie, self.cookies))
         encoded = _encode(message)
         if len(encoded) > MAX_RESPONSE:
@@ -164,12 +164,15 @@ def decode_response(message: Sequence[Record], request: Request) -> Response | R
     for record in message:
         if record.type == RecordType.ERROR:
             return Refusal(RefusalReason.ERROR, record.number())
+        if record.type == RecordType.WARNING:
+            # No warning code is assigned, and unknown ones are errors (RFC 8915 section 4.1.4).
+            raise WireError("the server sent a warning")
     cookies = tuple(record.body for record in message if record.type == RecordType.NEW_COOKIE)
     found = _sort([record for record in message if record.type != RecordType.NEW_COOKIE], _KNOWN_IN_RESPONSES)
     protocol = _next_protocol(found)
     if not protocol.body:
         return NO_COMMON_PROTOCOL
-    if protocol.number() != PROTOCOL_NTPV4:
+    if protocol.number() != PROTOCOL_NTPV4 or PROTOCOL_NTPV4 not in request.protocols:
         raise WireError("the server chose a next protocol that was not offered")
     aead = found.get(RecordType.AEAD_ALGORITHM)
     if aead is None:

@@ -94,14 +94,17 @@ def new_cookie(cookie: bytes) -> Record:
     return Record(RecordType.NEW_COOKIE, cookie, critical=False)
 
 
-def ntpv4_server(name: str) -> Record:
-    """Return an NTPv4 Server Negotiation record; `name` is an address without brackets or a DNS name."""
-    return Record(RecordType.NTPV4_SERVER, name.encode("ascii"), critical=True)
+def ntpv4_server(name: str, *, critical: bool) -> Record:
+    """Return an NTPv4 Server Negotiation record; `name` is an address without brackets or a DNS name.
+
+    Servers may make it critical, clients should not: chrony's server refuses it then (RFC 8915 section 4.1.7).
+    """
+    return Record(RecordType.NTPV4_SERVER, name.encode("ascii"), critical)
 
 
-def ntpv4_port(port: int) -> Record:
-    """Return an NTPv4 Port Negotiation record (RFC 8915 section 4.1.8)."""
-    return Record(RecordType.NTPV4_PORT, _pack([port]), critical=True)
+def ntpv4_port(port: int, *, critical: bool) -> Record:
+    """Return an NTPv4 Port Negotiation record; `critical` as for `ntpv4_server` (RFC 8915 section 4.1.8)."""
+    return Record(RecordType.NTPV4_PORT, _pack([port]), critical)
 
 
 COMPLIANT_128GCM_EXPORT = Record(RecordType.COMPLIANT_128GCM_EXPORT, b"", critical=False)

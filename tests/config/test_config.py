@@ -400,7 +400,7 @@ def check_refusal(folder: Path, mistakes: tuple[str, ...]) -> None:
 @example(text="[" * 1000)
 @example(text="- " * 1000)
 @example(text="a: &a [*a, *a]\n<<: *a")
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 def test_any_text_is_refused_cleanly(folder: Path, loader: str, text: str | bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yamlfile, "_LOADER", getattr(yaml, loader))
@@ -441,7 +441,7 @@ TREES = st.recursive(
 
 
 @given(tree=st.dictionaries(st.sampled_from(list(Config.model_fields)), TREES))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_structure_is_refused_cleanly(folder: Path, tree: dict[str, object]) -> None:
     check_refusal(folder, outcome(folder, json.dumps(tree, ensure_ascii=False)))
 
@@ -450,7 +450,7 @@ def test_any_structure_is_refused_cleanly(folder: Path, tree: dict[str, object])
     data=st.data(),
     fields=st.sets(st.sampled_from(["name", "address", "port", "weight", "cookies", "aeads", "key_group"]), max_size=7),
 )
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 def test_any_backend_is_refused_cleanly(folder: Path, data: st.DataObject, fields: set[str]) -> None:
     backend = {"name": "b", "address": "192.0.2.9"} | {key: data.draw(TREES) for key in fields}
     check_refusal(folder, outcome(folder, MINIMAL + f"  - {json.dumps(backend, ensure_ascii=False)}\n"))

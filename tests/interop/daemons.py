@@ -1,49 +1,37 @@
-"""Real time servers for tests, on loopback and without any power over the clock.
+"""Real time servers for tests, each a context manager that yields a Daemon once it serves time.
 
-`chronyd`, `ntpd_rs` and `ntpsec` are context managers that yield a `Daemon` once it serves time and stop it at the
-end. They skip the test, saying why, when the program is missing. Programs that Debian does not install are looked
-for in the folder `bin` of the directory that NTSPOOL_DAEMONS names.
+`keys` is the content of a daemon's key file. `addresses` and `port` are where it listens; `network` is this
+machine's own unless another is given. A test is skipped, saying why, where the program is missing.
 """
 
 import os
-import pwd
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from socket import socket
 
-import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from ntspool.app.throwaway import Authority
+from tests.interop.lab import DEADLINE, Network, find, free_port, here, namespace, running, working_directory
 
-DEADLINE = 15.0
-NOBODY = 65534
+LOCALHOST = ("127.0.0.1",)
+NOCLOCK = Path(__file__).with_name("noclock.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A running time server; its configuration, log and keys are in `directory`.
-
-    `udp` is connected to its NTP port. NTPsec's is in a network namespace where only this socket reaches it.
-    """
+    """A running time server; its configuration, log and keys are in `directory`, `udp` is connected to it."""
 
     program: str
     process: subprocess.Popen[bytes]
     directory: Path
     key_file: Path
-    address: str
-    port: int
-    udp: socket.socket
+    network: Network
+    udp: socket
 
     def log(self) -> str:
         """Return what the daemon has printed so far."""
@@ -65,135 +53,158 @@ class Daemon:
 
     def chronyc(self, *command: str) -> str:
         """Run one chronyc command over chronyd's command socket and return what it prints."""
-        chronyc = find(self.program.replace("chronyd", "chronyc"))
-        words = [chronyc, "-n", "-h", f"{self.directory}/run/chronyd.sock", *command]
-        return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, **_as_nobody()).stdout
+        return chronyc(self.network, self.directory, *command)
+
+    def authenticated(self) -> int:
+        """Return how many NTS-protected requests this chronyd has accepted since its start."""
+        return int(self.chronyc("-c", "serverstats").split(",")[_NTS_PACKETS])
 
 
-def find(program: str) -> str:
-    """Return the path of a program, or skip the test because it is not there."""
-    folders = [os.environ["PATH"], "/usr/sbin"]
-    if daemons := os.environ.get("NTSPOOL_DAEMONS"):
-        folders.append(f"{daemons}/bin")
-    path = shutil.which(program, path=os.pathsep.join(folders))
-    if path is None:
-        pytest.skip(f"{program} is neither installed nor in the directory that NTSPOOL_DAEMONS names")
-    return path
+_NTS_PACKETS = 7
 
 
-def free_port(address: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """Return a port of `address` that is free just now."""
-    with socket.socket(_family(address), kind) as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
+def chronyc(network: Network, directory: Path, *command: str) -> str:
+    """Run one chronyc command for the chronyd of a directory and return what it prints.
+
+    It is Debian bookworm's chronyc, which newer daemons understand too.
+    """
+    words = [*network.inside, *network.unprivileged, find("chronyc"), "-h", f"{directory}/run/chronyd.sock", *command]
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @contextmanager
 def chronyd(
     keys: bytes | None = None,
     program: str = "chronyd",
-    address: str = "127.0.0.1",
+    addresses: Sequence[str] = LOCALHOST,
     port: int | None = None,
+    network: Network | None = None,
     extra: str = "",
 ) -> Iterator[Daemon]:
-    """Run chronyd as an NTS server; `keys` is its key file's content, `extra` more lines of configuration.
+    """Run chronyd as an NTS server; `extra` is more lines of configuration.
 
     With `program="chronyd-new"` it is a chronyd newer than 4.4, which Debian bookworm's 4.3 is not. For other keys
-    replace `key_file` and call `chronyc("rekey")`. Its NTS-KE server has a self-signed certificate for localhost.
+    replace `key_file` and call `chronyc("rekey")`. Its NTS-KE server has a certificate of its own for localhost.
     """
-    path = find(program)
-    port = port or free_port(address)
-    with _directory() as directory:
+    path, network, port = find(program), network or here(), port or free_port(*addresses)
+    with working_directory() as directory:
+        certificate, key = _certificate(directory)
+        binds = "\n".join(f"bindaddress {address}" for address in addresses)
+        (directory / "conf").write_text(
+            f"port {port}\n{binds}\nallow all\nlocal stratum 5\n{chrony_paths(directory)}"
+            f"ntsdumpdir {directory}/keys\nntsrotate 0\nntsport {free_port(*addresses)}\n"
+            f"ntsservercert {certificate}\nntsserverkey {key}\n{extra}\n"
+        )
         key_file = directory / "keys" / "ntskeys"
-        (directory / "keys").mkdir(mode=0o700)
-        (directory / "run").mkdir(mode=0o770)
-        _self_signed(directory)
+        key_file.parent.mkdir(mode=0o700)
         _write_keys(key_file, keys)
-        (directory / "conf").write_text(
-            f"port {port}\nbindaddress {address}\nallow all\nlocal stratum 5\n"
-            f"cmdport 0\nbindcmdaddress {directory}/run/chronyd.sock\npidfile {directory}/run/chronyd.pid\n"
-            f"ntsdumpdir {directory}/keys\nntsrotate 0\nntsport {free_port(address, socket.SOCK_STREAM)}\n"
-            f"ntsservercert {directory}/tls.crt\nntsserverkey {directory}/tls.key\n{extra}\n"
-        )
-        user = pwd.getpwuid(_give_to_nobody(directory)).pw_name
-        family = "-6" if _family(address) is socket.AF_INET6 else "-4"
-        command = [path, family, "-u", user, "-U", "-x", "-d", "-f", f"{directory}/conf"]
-        with _running(command, directory, **_as_nobody()) as process, _connect(address, port) as udp:
-            yield _answering(Daemon(program, process, directory, key_file, address, port, udp))
+        # -x: no power over the clock; -U: so it need not be root.
+        command = [path, *_families(addresses), "-u", network.user, "-U", "-x", "-d", "-f", f"{directory}/conf"]
+        with _serving(program, command, directory, key_file, network, addresses[0], port) as daemon:
+            yield daemon
+
+
+def chrony_paths(directory: Path) -> str:
+    """Return the lines that keep a chronyd's files and sockets in `directory`, where they are made."""
+    (directory / "run").mkdir(mode=0o770)
+    return f"cmdport 0\nbindcmdaddress {directory}/run/chronyd.sock\npidfile {directory}/run/chronyd.pid\n"
 
 
 @contextmanager
-def ntpd_rs(keys: bytes | None = None, address: str = "127.0.0.1", port: int | None = None) -> Iterator[Daemon]:
-    """Run ntpd-rs as an NTS server without NTS-KE; `keys` is its key file's content, which it rewrites at start."""
-    path = find("ntp-daemon")
-    port = port or free_port(address)
-    with _directory() as directory:
+def ntpd_rs(
+    keys: bytes | None = None,
+    addresses: Sequence[str] = LOCALHOST,
+    port: int | None = None,
+    network: Network | None = None,
+    source: str | None = None,
+) -> Iterator[Daemon]:
+    """Run ntpd-rs as an NTS server without NTS-KE; it rewrites its key file at start.
+
+    It calls itself unsynchronised unless it has a `source`, the HOST:PORT of another time server.
+    """
+    path, network, port = find("ntp-daemon"), network or here(), port or free_port(*addresses)
+    with working_directory() as directory:
         key_file = directory / "keys"
         _write_keys(key_file, keys)
-        host = f"[{address}]" if _family(address) is socket.AF_INET6 else address
+        listen = "".join(f'[[server]]\nlisten = "{endpoint(address, port)}"\n' for address in addresses)
         (directory / "conf").write_text(
-            f'[observability]\nlog-level = "info"\n[synchronization]\nlocal-stratum = 5\n'
-            f'[[server]]\nlisten = "{host}:{port}"\n'
+            f'[observability]\nlog-level = "info"\n[synchronization]\nlocal-stratum = 5\nminimum-agreeing-sources = 1\n'
+            f"{listen}[source-defaults]\ninitial-poll-interval = 0\npoll-interval-limits = {{ min = 0, max = 2 }}\n"
             f'[keyset]\nkey-storage-path = "{key_file}"\nkey-rotation-interval = 4294967295\n'
+            + (f'[[source]]\nmode = "server"\naddress = "{source}"\n' if source else "")
         )
-        _give_to_nobody(directory)
+        # With a source it insists on setting the clock, and must not.
+        noclock = [sys.executable, str(NOCLOCK)] if source else []
         command = [path, "-c", f"{directory}/conf"]
-        with _running(command, directory, **_as_nobody()) as process, _connect(address, port) as udp:
-            yield _answering(Daemon("ntp-daemon", process, directory, key_file, address, port, udp))
-
-
-# NTPsec's NTP port is always 123, so it gets a network of its own; a socket stays in the one where it was made.
-_IN_NAMESPACE = """
-import os, socket, subprocess, sys
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-with socket.socket(fileno=int(sys.argv[1])) as channel, socket.socket(type=socket.SOCK_DGRAM) as udp:
-    udp.connect(("127.0.0.1", 123))
-    socket.send_fds(channel, [b"udp"], [udp.fileno()])
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+        with _serving("ntp-daemon", command, directory, key_file, network, addresses[0], port, noclock) as daemon:
+            yield daemon
 
 
 @contextmanager
-def ntpsec(keys: bytes | None = None) -> Iterator[Daemon]:
-    """Run NTPsec's ntpd as an NTS server in a network namespace of its own; `keys` is its key file's content."""
+def ntpsec(
+    keys: bytes | None = None,
+    addresses: Sequence[str] = LOCALHOST,
+    port: int = 123,
+    network: Network | None = None,
+) -> Iterator[Daemon]:
+    """Run NTPsec's ntpd as an NTS server, in a network namespace since its port can only be 123."""
     path = find("ntpd-ntpsec")
-    # The root of a user namespace may bind port 123 there, but set no clock.
-    unshare = [find("unshare"), "--user", "--map-root-user", "--net"]
-    if subprocess.run([*unshare, find("ip"), "link"], capture_output=True, check=False).returncode:
-        pytest.skip("NTPsec needs port 123 and so a network namespace, which this machine does not grant")
-    ours, theirs = socket.socketpair()
-    with _directory() as directory, ours, theirs:
+    with ExitStack() as stack:
+        network = network or stack.enter_context(namespace())
+        directory = stack.enter_context(working_directory())
+        certificate, key = _certificate(directory)
         key_file = directory / "keys"
-        _self_signed(directory)
         _write_keys(key_file, keys)
+        listen = "\n".join(f"interface listen {address}" for address in addresses)
         (directory / "conf").write_text(
-            f"disable ntp\ninterface ignore all\ninterface listen 127.0.0.1\ndriftfile {directory}/drift\n"
-            f"nts enable\nnts cert {directory}/tls.crt\nnts key {directory}/tls.key\nnts cookie {key_file}\n"
-            "tos orphan 5 orphanwait 0\nrestrict default\n"
+            f"disable ntp\ninterface ignore all\n{listen}\ndriftfile {directory}/drift\n"
+            f"nts enable\nnts cert {certificate}\nnts key {key}\nnts cookie {key_file}\n"
+            "tos orphan 5 orphanwait 0\nrestrict 127.0.0.1\n"
         )
-        inside = [sys.executable, "-c", _IN_NAMESPACE, str(theirs.fileno())]
-        command = [*unshare, *inside, path, "-n", "-c", f"{directory}/conf"]
-        with _running(command, directory, pass_fds=[theirs.fileno()]) as process:
-            theirs.close()
-            _, descriptors, *_ = socket.recv_fds(ours, 8, 1)
-            assert descriptors, (directory / "log").read_text()
-            with socket.socket(fileno=descriptors[0]) as udp:
-                yield _answering(Daemon("ntpd-ntpsec", process, directory, key_file, "127.0.0.1", 123, udp))
+        command = [path, "-n", "-c", f"{directory}/conf"]
+        yield stack.enter_context(
+            _serving("ntpd-ntpsec", command, directory, key_file, network, addresses[0], port)
+        )
 
 
 @contextmanager
-def _running(command: Sequence[str], directory: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def timeserver(
+    keys: bytes | None = None,
+    addresses: Sequence[str] = LOCALHOST,
+    port: int | None = None,
+    network: Network | None = None,
+) -> Iterator[Daemon]:
+    """Run our own embedded time server."""
+    network, port = network or here(), port or free_port(*addresses)
+    with working_directory() as directory:
+        key_file = directory / "keys"
+        _write_keys(key_file, keys)
+        listen = [f"--listen={endpoint(address, port)}" for address in addresses]
+        command = [*network.inside, sys.executable, "-m", "ntspool", "timeserver", *listen, f"--keys={key_file}"]
+        with running(command, directory / "log") as process, network.udp(addresses[0], port) as udp:
+            yield _answering(Daemon("ntspool", process, directory, key_file, network, udp))
+
+
+def endpoint(address: str, port: int) -> str:
+    """Return an address and a port in one word, an IPv6 address in brackets."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+@contextmanager
+def _serving(
+    program: str,
+    command: Sequence[str],
+    directory: Path,
+    key_file: Path,
+    network: Network,
+    address: str,
+    port: int,
+    wrapper: Sequence[str] = (),
+) -> Iterator[Daemon]:
+    network.give(directory)
+    words = [*network.inside, *wrapper, *network.unprivileged, *command]
+    with running(words, directory / "log") as process, network.udp(address, port) as udp:
+        yield _answering(Daemon(program, process, directory, key_file, network, udp))
 
 
 def _answering(daemon: Daemon) -> Daemon:
@@ -206,47 +217,18 @@ def _answering(daemon: Daemon) -> Daemon:
     raise AssertionError(f"{daemon.program} serves no time:\n{daemon.log()}")
 
 
-def _connect(address: str, port: int) -> socket.socket:
-    udp = socket.socket(_family(address), socket.SOCK_DGRAM)
-    udp.connect((address, port))
-    return udp
+def _families(addresses: Sequence[str]) -> list[str]:
+    if all(":" in address for address in addresses):
+        return ["-6"]
+    return [] if any(":" in address for address in addresses) else ["-4"]
 
 
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    # Not pytest's tmp_path: its parent keeps out nobody, whom the daemons run as when the tests are root's.
-    with tempfile.TemporaryDirectory(prefix="ntspool-") as directory:
-        yield Path(directory)
-
-
-def _give_to_nobody(directory: Path) -> int:
-    if os.geteuid() == 0:
-        for path in (directory, *directory.rglob("*")):
-            os.chown(path, NOBODY, NOBODY)
-    return directory.stat().st_uid
-
-
-def _as_nobody() -> dict[str, Any]:
-    return {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if os.geteuid() == 0 else {}
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    now = datetime.now(UTC)
+    return Authority.make(now).issue(["localhost"], [], directory, now)
 
 
 def _write_keys(key_file: Path, keys: bytes | None) -> None:
     if keys is not None:
         key_file.touch(mode=0o600)
         key_file.write_bytes(keys)
-
-
-def _self_signed(directory: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name.from_rfc4514_string("CN=localhost")
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    certificate = builder.sign(key, hashes.SHA256())
-    (directory / "tls.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (directory / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

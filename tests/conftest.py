@@ -1,0 +1,46 @@
+"""What tests on every floor start from."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from ntspool.app.throwaway import Authority
+from ntspool.net.tls import read_certificate
+from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey
+from ntspool.pool.model import Backend, Certificate, Serving
+
+
+@dataclass(frozen=True)
+class Pki:
+    """A certificate authority and a server certificate for localhost, 127.0.0.1 and ::1, as files."""
+
+    authority: Authority
+    ca: Path
+    chain: Path
+    key: Path
+
+    @property
+    def certificate(self) -> Certificate:
+        return read_certificate(self.chain, self.key)
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pki")
+    now = datetime.now(UTC)
+    authority = Authority.make(now)
+    authority.write(directory / "ca.pem")
+    chain, key = authority.issue(["localhost", "*.pool.test"], ["127.0.0.1", "::1"], directory, now)
+    return Pki(authority, directory / "ca.pem", chain, key)
+
+
+def make_serving(
+    name: str = "ntp-1", address: str = "192.0.2.1", cookies: CookieFormat = CookieFormat.NTSPOOL, **more: object
+) -> Serving:
+    """Return a backend that is UP."""
+    declared: dict[str, object] = {"port": 123, "weight": 10, "aeads": CLIENT_AEADS[cookies], "key_group": name, **more}
+    backend = Backend(name=name, addresses=(ip_address(address),), cookies=cookies, **declared)
+    return Serving(backend, backend.addresses, ServerKey(3, bytes(range(SERVER_AEAD[cookies].key_length))))

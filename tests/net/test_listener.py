@@ -1,0 +1,163 @@
+"""The listener with real sockets: deadlines, limits, descriptors, and clients that misbehave."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+
+import pytest
+from structlog.testing import capture_logs
+
+from ntspool.net.keyexchange import Server, exchange_keys
+from ntspool.net.listener import Listener, prepare
+from ntspool.net.session import Outcome
+from ntspool.net.system import listen
+from ntspool.pool.model import LogSettings, SessionRules, Snapshot
+from ntspool.wire.messages import Request, Response
+from tests.conftest import make_serving
+
+REQUEST = Request((0,), (15,))
+SERVING = (make_serving(address="192.0.2.1"), make_serving("ntp-6", "2001:db8::1"))
+
+
+class Running:
+    """A listener on a free port of `host`, and what it reported."""
+
+    def __init__(self, pki, timeout=5.0, limit=100, host="127.0.0.1"):
+        self.reports = []
+        self._snapshot = Snapshot(1, (pki.certificate,), SessionRules(timeout, limit), LogSettings(), SERVING)
+        self._rulebook = prepare(self._snapshot, None)
+        self._socket = listen(host, 0)
+        self.address = self._socket.getsockname()[:2]
+        self.server = Server(*self.address, "localhost", pki.ca)
+
+    async def __aenter__(self):
+        self.listener = Listener([self._socket], lambda: self._rulebook, lambda *report: self.reports.append(report))
+        self.listener.start()
+        return self
+
+    async def __aexit__(self, *_):
+        await self.listener.stop()
+        self._socket.close()
+
+    async def until(self, condition):
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("host", "given"), [("127.0.0.1", "192.0.2.1"), ("::1", "2001:db8::1")])
+def test_a_client_gets_a_backend_of_its_family(pki, host, given):
+    async def scene():
+        async with Running(pki, host=host) as running:
+            exchange = await exchange_keys(running.server, REQUEST, 5)
+            await running.until(lambda: running.reports)
+            return exchange, running.reports
+
+    exchange, [(report, peer, seconds)] = asyncio.run(scene())
+    assert isinstance(exchange.reply, Response)
+    assert exchange.reply.server == given
+    assert (report.outcome, peer) == (Outcome.OK, host)
+    assert 0 < seconds < 5
+
+
+def test_many_clients_at_once_are_all_served(pki):
+    async def scene():
+        async with Running(pki) as running:
+            exchanges = await asyncio.gather(*(exchange_keys(running.server, REQUEST, 20) for _ in range(60)))
+            return [exchange.reply for exchange in exchanges]
+
+    assert all(isinstance(reply, Response) for reply in asyncio.run(scene()))
+
+
+def test_a_silent_client_is_dropped_at_the_deadline_and_not_reported(pki):
+    async def scene():
+        async with Running(pki, timeout=0.2) as running:
+            reader, writer = await asyncio.open_connection(*running.address)
+            assert await reader.read() == b""
+            writer.close()
+            return running.reports
+
+    assert asyncio.run(scene()) == []
+
+
+def test_a_client_that_stops_in_the_handshake_is_reported_as_timeout(pki):
+    async def scene():
+        async with Running(pki, timeout=0.2) as running:
+            reader, writer = await asyncio.open_connection(*running.address)
+            writer.write(bytes.fromhex("1603010200010001fc0303"))
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+            await running.until(lambda: running.reports)
+            return running.reports
+
+    [(report, _, seconds)] = asyncio.run(scene())
+    assert report.outcome is Outcome.TIMEOUT
+    assert seconds >= 0.2
+
+
+def test_beyond_the_limit_clients_are_closed_before_tls_and_others_served_later(pki):
+    async def scene():
+        async with Running(pki, limit=2) as running:
+            holders = [await asyncio.open_connection(*running.address) for _ in range(2)]
+            await running.until(lambda: running.listener.open_sessions == 2)
+            reader, writer = await asyncio.open_connection(*running.address)
+            assert await reader.read() == b""
+            for each in (writer, *(writer for _, writer in holders)):
+                each.close()
+            await running.until(lambda: running.listener.open_sessions == 0)
+            return (await exchange_keys(running.server, REQUEST, 5)).reply
+
+    assert isinstance(asyncio.run(scene()), Response)
+
+
+def test_without_descriptors_it_waits_and_goes_on(pki):
+    async def scene():
+        async with Running(pki) as running:
+            waiting = [socket.socket() for _ in range(3)]
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+            try:
+                with capture_logs() as logs:
+                    for each in waiting:
+                        each.setblocking(False)
+                        await asyncio.get_running_loop().sock_connect(each, running.address)
+                    await running.until(lambda: any(entry["event"] == "accept paused" for entry in logs))
+                assert running.listener.open_sessions == 0
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            await running.until(lambda: running.listener.open_sessions == 3)
+            for each in waiting:
+                each.close()
+            return (await exchange_keys(running.server, REQUEST, 5)).reply
+
+    assert isinstance(asyncio.run(scene()), Response)
+
+
+def test_a_client_that_resets_or_talks_on_after_its_answer_harms_nobody(pki):
+    async def scene():
+        async with Running(pki) as running:
+            for data in (b"", b"GET / HTTP/1.0\r\n\r\n", os.urandom(5000)):
+                _, writer = await asyncio.open_connection(*running.address)
+                writer.write(data)
+                writer.transport.abort()
+            await running.until(lambda: running.listener.open_sessions == 0)
+            return (await exchange_keys(running.server, REQUEST, 5)).reply
+
+    assert isinstance(asyncio.run(scene()), Response)
+
+
+def test_stop_lets_running_sessions_end(pki):
+    async def scene():
+        running = Running(pki, timeout=0.3)
+        async with running:
+            _, writer = await asyncio.open_connection(*running.address)
+            await running.until(lambda: running.listener.open_sessions == 1)
+        writer.close()
+        return running.listener.open_sessions
+
+    assert asyncio.run(scene()) == 0

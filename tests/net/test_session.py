@@ -1,0 +1,140 @@
+"""The gateway's session against a client in memory."""
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL import SSL
+
+from ntspool.net.session import Outcome, Session
+from ntspool.net.tls import server_context
+from ntspool.pool.cookies import CookieKey
+from ntspool.pool.model import Family
+from ntspool.pool.negotiation import Negotiator
+from ntspool.wire.aead import Aead
+from ntspool.wire.exchange import ClientExchange, exporter_contexts
+from ntspool.wire.messages import Refusal, Request, Response
+from tests.conftest import make_serving
+from tests.net.tlsclient import MemoryClient
+
+CHRONY_4_3 = bytes.fromhex("80010002 0000 80040002 000f 80000000")
+SERVING = make_serving(address="192.0.2.7")
+
+
+@pytest.fixture(scope="module")
+def context(pki):
+    return server_context([pki.certificate])
+
+
+@pytest.fixture
+def session(context):
+    return Session(context, Negotiator([SERVING]), Family.IPV4, os.urandom)
+
+
+@pytest.mark.parametrize("piece", [65536, 1000, 7, 1])
+def test_a_session_hands_out_cookies_that_open_to_the_exported_keys(session, pki, piece):
+    client = MemoryClient(session, pki.ca, piece=piece).handshake()
+    reply = ClientExchange(Request((0,), (15,))).receive_data(client.ask(CHRONY_4_3))
+    assert isinstance(reply, Response)
+    assert reply.server == "192.0.2.7"
+    opened = [CookieKey(SERVING.backend.cookies, SERVING.key).open(cookie) for cookie in reply.cookies]
+    c2s, s2c = exporter_contexts(Aead.AES_SIV_CMAC_256, compliant_128gcm=False)
+    assert {(each.c2s, each.s2c) for each in opened} == {(client.export(c2s, 32), client.export(s2c, 32))}
+    assert len(set(reply.cookies)) == 8
+    assert session.finished
+    assert session.report.outcome is Outcome.OK
+    assert session.report.server_name == "localhost"
+    assert session.report.answer.choice.serving is SERVING
+
+
+def test_response_and_close_notify_leave_in_one_flight_and_no_ticket_does(session):
+    client = MemoryClient(session).handshake()
+    assert len(client.flights) == 1, "after the client's Finished the server sends nothing: no session tickets"
+    client.ask(CHRONY_4_3)
+    assert len(client.flights) == 2
+    assert client.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN
+
+
+@pytest.mark.parametrize("name", [None, "ntp.elsewhere.test"])
+def test_without_sni_or_with_an_unknown_name_the_first_certificate_stands(session, pki, name):
+    client = MemoryClient(session, pki.ca, name=name).handshake()
+    assert len(client.flights) == 1
+    assert client.ask(CHRONY_4_3)
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        ("80010002 0000 80040002 000f c0000000 80000000", "80020002 0000 80000000"),
+        ("80040002 000f 80000000", "80020002 0001 80000000"),
+        ("80010002 8001 80040002 000f 80000000", "80010000 80000000"),
+        ("80010002 0000 80040002 0010 80000000", "80010002 0000 80040000 80000000"),
+    ],
+    ids=["unknown critical record", "no next protocol", "no common protocol", "no common AEAD"],
+)
+def test_a_refusal_is_one_message_and_close_notify(session, message, answer):
+    client = MemoryClient(session).handshake()
+    assert client.ask(bytes.fromhex(message)) == bytes.fromhex(answer)
+    assert session.report.outcome is Outcome.REFUSED
+    assert session.report.reason
+
+
+def test_our_own_failure_is_answered_with_error_2(context, capsys):
+    class Broken(Negotiator):
+        def answer(self, *_):
+            raise RuntimeError("a bug")
+
+    session = Session(context, Broken([SERVING]), Family.IPV4, os.urandom)
+    assert MemoryClient(session).handshake().ask(CHRONY_4_3) == bytes.fromhex("80020002 0002 80000000")
+    assert session.report.outcome is Outcome.REFUSED
+    assert "a bug" in capsys.readouterr().out
+
+
+def test_without_a_backend_the_client_gets_error_2(context):
+    session = Session(context, Negotiator([SERVING]), Family.IPV6, os.urandom)
+    reply = ClientExchange(Request((0,), (15,))).receive_data(MemoryClient(session).handshake().ask(CHRONY_4_3))
+    assert isinstance(reply, Refusal)
+    assert reply.code == 2
+    assert session.report.reason == "no backend is UP for IPV6"
+
+
+def test_another_alpn_is_refused_by_the_alert_of_rfc_7301(session):
+    with pytest.raises(SSL.Error, match="no application protocol"):
+        MemoryClient(session, alpn=[b"h2", b"http/1.1"]).handshake()
+    assert session.report.outcome is Outcome.TLS_FAILED
+
+
+def test_no_alpn_ends_the_session(session):
+    client = MemoryClient(session, alpn=None).handshake()
+    assert session.finished
+    assert session.report.reason == "the client sends no ALPN"
+    assert len(client.flights) == 1
+
+
+def test_tls_1_2_is_refused(session):
+    with pytest.raises(SSL.Error, match="protocol version"):
+        MemoryClient(session, max_version=SSL.TLS1_2_VERSION).handshake()
+    assert session.report.outcome is Outcome.TLS_FAILED
+    assert "unsupported protocol" in session.report.reason
+
+
+def test_close_notify_instead_of_a_request_ends_the_session(session):
+    client = MemoryClient(session).handshake()
+    client.tls.shutdown()
+    client._carry()
+    assert session.finished
+    assert session.report.outcome is Outcome.CLOSED
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.lists(st.binary(max_size=600), max_size=5),
+    prefix=st.sampled_from([b"", bytes.fromhex("1603010200010001fc0303")]),
+)
+def test_no_bytes_make_a_session_raise(context, data, prefix):
+    session = Session(context, Negotiator([SERVING]), Family.IPV4, os.urandom)
+    for piece in (prefix, *data):
+        if piece and not session.finished:
+            session.receive_data(piece)
+    assert session.report.outcome in (Outcome.CLOSED, Outcome.TLS_FAILED)
