@@ -20,8 +20,9 @@ def key_file(path: Path, name: str) -> bytes:
     if backend is None:
         names = ", ".join(each.name for each in declared.backends)
         raise LocalError(f"there is no backend {name!r} in {path}; there are {names}")
-    keyring = keystore.load_or_create(FileStore(declared.state))
-    return keyfiles.render(backend.cookies, keyring.keys(backend.key_group, backend.cookies), int(time.time()))
+    now = time.time()
+    keyring = keystore.load_or_create(FileStore(declared.state), now)
+    return keyfiles.render(backend.cookies, keyring.keys(backend.key_group, backend.cookies), int(now))
 
 
 def write(output: Path, contents: bytes) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -35,16 +36,19 @@ log = structlog.get_logger()
 class Gateway:
     """One gateway: `start` it, let it run, `stop` it; `reload` takes over what changed in its configuration.
 
-    Configuration file and state directory are those of `ntspool serve`. `start` raises LocalError with what to mend.
+    Configuration file and state directory are those of `ntspool serve`; `clock` returns Unix seconds. Making and
+    starting one raises LocalError with what to mend.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._clock = clock
         self._config = config.load(path)
+        self._certificate_stamps = _stamps(self._config)
         self._certificates = declared.certificates(self._config)
         self._backends = declared.backends(self._config)
         self._store = FileStore(self._config.state)
-        self._keyring = keystore.load_or_create(self._store)
+        self._keyring = keystore.load_or_create(self._store, self._clock())
         self._checker = Checker(self._keyring, declared.check_settings(self._config), self._request_publish)
         self._revision = 0
         self._publish_wanted = asyncio.Event()
@@ -91,15 +95,17 @@ class Gateway:
     async def _reload(self) -> None:
         try:
             fresh = config.load(self._path)
+            stamps = _stamps(fresh)
             certificates = declared.certificates(fresh)
-            keyring = keystore.load_or_create(self._store)
+            keyring = keystore.load_or_create(self._store, self._clock())
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())
             return
         for fixed in ("listen", "workers", "state"):
             if getattr(fresh, fixed) != getattr(self._config, fixed):
                 log.warning("a restart is needed for this change", key=fixed)
-        self._config, self._certificates, self._keyring = fresh, certificates, keyring
+        self._config, self._keyring = fresh, keyring
+        self._certificate_stamps, self._certificates = stamps, certificates
         self._backends = declared.backends(fresh)
         self._checker.keyring, self._checker.settings = keyring, declared.check_settings(fresh)
         set_up_logs(declared.log_settings(fresh))
@@ -116,7 +122,7 @@ class Gateway:
             raise LocalError(
                 f"not rotated: {', '.join(lagging)} cannot open cookies of epoch {self._keyring.next.number}"
             )
-        self._keyring = self._checker.keyring = keystore.rotate(self._store, self._keyring)
+        self._keyring = self._checker.keyring = keystore.rotate(self._store, self._keyring, self._clock())
         await self.publish()
         log.info("keys rotated", epoch=self._keyring.current.number)
 
@@ -169,13 +175,12 @@ class Gateway:
             await self.publish()
 
     async def _watch_certificates(self) -> None:
-        seen = self._certificate_stamps()
         while True:
             await asyncio.sleep(CERTIFICATE_INTERVAL)
-            stamps = self._certificate_stamps()
-            if stamps == seen:
+            stamps = _stamps(self._config)
+            if stamps == self._certificate_stamps:
                 continue
-            seen = stamps
+            self._certificate_stamps = stamps
             try:
                 self._certificates = declared.certificates(self._config)
             except CertificateError as error:
@@ -184,24 +189,26 @@ class Gateway:
             await self.publish()
             log.info("certificates reloaded")
 
-    def _certificate_stamps(self) -> list[tuple[int, int, int]]:
-        stamps = []
-        for path in (path for each in self._config.tls for path in (each.certificate, each.key)):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return stamps
-
     async def _rotate_when_due(self) -> None:
         while True:
             await asyncio.sleep(ROTATION_INTERVAL)
             interval = self._config.keys.rotate
-            if interval is None or time.time() < self._keyring.rotated + interval:
+            if interval is None or self._clock() < self._keyring.rotated + interval:
                 continue
             try:
                 await self.rotate()
             except NtspoolError as error:
                 log.warning("rotation is due but waits", reason=str(error))
+
+
+def _stamps(declared_config: config.Config) -> list[tuple[int, int, int]]:
+    """Return what changes when a certificate or key file does; take it before reading, so that no change is missed."""
+    stamps = []
+    for path in (path for each in declared_config.tls for path in (each.certificate, each.key)):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
+    return stamps
 
 
 def _listen(declared_config: config.Config) -> list[socket.socket]:

@@ -1,7 +1,6 @@
 """The keyring in the store."""
 
 import os
-import time
 
 from ntspool.errors import ConflictError
 from ntspool.net.store import FileStore
@@ -11,13 +10,13 @@ from ntspool.pool.keyring import EPOCHS, ROOT_LENGTH, Keyring
 ENTRY = "keyring"
 
 
-def load_or_create(store: FileStore) -> Keyring:
-    """Return the keyring of the store, a new one if there is none yet; raises StateError when it cannot be had."""
+def load_or_create(store: FileStore, now: float) -> Keyring:
+    """Return the keyring of the store, a new one of Unix time `now` if there is none; raises StateError."""
     while True:
         held = store.get(ENTRY)
         if held is not None:
             return keyring.decode(held[0])
-        fresh = keyring.create(time.time(), os.urandom(EPOCHS * ROOT_LENGTH))
+        fresh = keyring.create(now, os.urandom(EPOCHS * ROOT_LENGTH))
         try:
             store.put_if(ENTRY, fresh.encode(), None)
         except ConflictError:
@@ -26,11 +25,11 @@ def load_or_create(store: FileStore) -> Keyring:
         return fresh
 
 
-def rotate(store: FileStore, before: Keyring) -> Keyring:
-    """Rotate and keep the keyring; raises ConflictError when the store's is not `before` any more."""
+def rotate(store: FileStore, before: Keyring, now: float) -> Keyring:
+    """Rotate and keep the keyring, at Unix time `now`; raises ConflictError when the store's is not `before` any more."""
     held = store.get(ENTRY)
     if held is None or keyring.decode(held[0]) != before:
         raise ConflictError("the keyring was changed by somebody else; reload and try again")
-    after = before.rotate(time.time(), os.urandom(ROOT_LENGTH))
+    after = before.rotate(now, os.urandom(ROOT_LENGTH))
     store.put_if(ENTRY, after.encode(), held[1])
     return after
