@@ -62,8 +62,6 @@ async def demo_pool(cookies: CookieFormat) -> AsyncIterator[DemoPool]:
     """Yield a pool whose backends run and whose gateway has not been started; leaves nothing behind."""
     directory = Path(tempfile.mkdtemp(prefix="ntspool-demo-"))
     try:
-        # Clients of other users, chronyd's among them, must get at ca.pem.
-        directory.chmod(0o711)
         pool = _lay_out(directory, cookies)
         try:
             await pool.give_keys()
@@ -77,6 +75,8 @@ async def demo_pool(cookies: CookieFormat) -> AsyncIterator[DemoPool]:
 
 
 def _lay_out(directory: Path, cookies: CookieFormat) -> DemoPool:
+    # Clients that run as other users, chronyd among them, must get at ca.pem.
+    directory.chmod(0o711)
     hosts = ["127.0.0.1", "::1"] if has_ipv6() else ["127.0.0.1"]
     authority = Authority.make(utc_now())
     authority.write(directory / "ca.pem")

@@ -12,7 +12,10 @@ from typing import TypeVar
 from ntspool.config import values
 from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
+from ntspool.errors import CertificateError
+from ntspool.net.tls import covers, dns_names, read_certificate
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
+from ntspool.pool.model import Certificate
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ def check(document: Document) -> Iterator[Mistake]:
         yield from _aeads(document, place)
     yield from _key_groups(document, places)
     yield from _health(document)
-    yield from _files(document)
+    yield from _certificates(document)
 
 
 def _one(document: Document, place: Place, parse: Callable[[object], T], default: T | None = None) -> T | None:
@@ -118,14 +121,39 @@ def _health(document: Document) -> Iterator[Mistake]:
     )
 
 
-def _files(document: Document) -> Iterator[Mistake]:
-    pairs = document.at("tls")
-    for index in range(len(pairs) if isinstance(pairs, list) else 0):
-        for key in ("certificate", "key"):
-            place = ("tls", index, key)
-            path = _one(document, place, lambda value: values.file_path(value, document.folder))
-            if path and (problem := _unusable(path)):
-                yield document.mistake(place, f"{path} {problem}; expected a PEM file that this user may read")
+def _certificates(document: Document) -> Iterator[Mistake]:
+    pairs, names = document.at("tls"), document.at("pool", "names")
+    count = len(pairs) if isinstance(pairs, list) else 0
+    usable: list[Certificate] = []
+    for index in range(count):
+        certificate, wrong = _certificate(document, ("tls", index))
+        yield from wrong
+        if certificate:
+            usable.append(certificate)
+    if not isinstance(names, list) or not usable or len(usable) < count:
+        return
+    for place, name in _all(document, ("pool", "names"), values.dns_name):
+        if not any(covers(dns_names(certificate), name) for certificate in usable):
+            yield document.mistake(place, f"no certificate is for {name}; expected one under tls that names it")
+
+
+def _certificate(document: Document, place: Place) -> tuple[Certificate | None, list[Mistake]]:
+    """Return what one item of `tls` names, or the mistakes that keep it from being used."""
+    paths, wrong = [], []
+    for key in ("certificate", "key"):
+        path = _one(document, (*place, key), lambda value: values.file_path(value, document.folder))
+        if path and (problem := _unusable(path)):
+            wrong.append(
+                document.mistake((*place, key), f"{path} {problem}; expected a PEM file that this user may read")
+            )
+        elif path:
+            paths.append(path)
+    if len(paths) != 2:
+        return None, wrong
+    try:
+        return read_certificate(*paths), []
+    except CertificateError as error:
+        return None, [document.mistake(place, f"{error}; expected a certificate and its own private key")]
 
 
 def _unusable(path: Path) -> str | None:

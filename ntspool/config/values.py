@@ -23,7 +23,7 @@ Word = TypeVar("Word", bound=str)
 LONGEST_DURATION = 365 * 86400.0
 """Longer ones are slips of the pen, and timers overflow some way above."""
 
-SHORTEST_ROTATION = 3600.0
+SHORTEST_ROTATION = 7200.0
 """A cookie is good for two rotations at least; a client that polls every 1024 s spends its eight in 2 h 17 min."""
 
 SHORTEST_INTERVAL = 0.1

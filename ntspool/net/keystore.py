@@ -26,7 +26,7 @@ def load_or_create(store: FileStore, now: float) -> Keyring:
 
 
 def rotate(store: FileStore, before: Keyring, now: float) -> Keyring:
-    """Rotate and keep the keyring, at Unix time `now`; raises ConflictError when the store's is not `before` any more."""
+    """Rotate and keep the keyring, at Unix time `now`; raises ConflictError when the store's is no more `before`."""
     held = store.get(ENTRY)
     if held is None or keyring.decode(held[0]) != before:
         raise ConflictError("the keyring was changed by somebody else; reload and try again")

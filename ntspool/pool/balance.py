@@ -89,9 +89,8 @@ class _Table:
 
     def pick(self, fraction: float) -> _Candidate:
         """Return the candidate that stands at `fraction` of the summed weights."""
-        at = bisect_right(self._sums, fraction * self._sums[-1])
-        # The product may round up to the whole sum.
-        return self._candidates[min(at, len(self._candidates) - 1)]
+        # Never beyond the last: times a float below 1, no sum rounds up to itself.
+        return self._candidates[bisect_right(self._sums, fraction * self._sums[-1])]
 
 
 def _candidates(serving: Serving) -> list[_Candidate]:

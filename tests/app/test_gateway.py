@@ -16,17 +16,12 @@ from ntspool.errors import ConfigError, LocalError
 from ntspool.pool.cookies import CookieFormat, key_id
 from ntspool.wire.messages import Refusal, Response
 from tests.app.pool import lay_out
+from tests.waiting import until
 
 
 @pytest.fixture
 def around(tmp_path, pki):
     return lay_out(tmp_path, pki)
-
-
-async def _until(condition):
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def _play(around, scene, clock=time.time):
@@ -61,13 +56,13 @@ def test_clients_are_served_from_the_first_moment_by_every_backend(around, worke
 def test_a_dead_backend_is_left_out_and_taken_back(around):
     async def scene(gateway, servers):
         await servers["ntp-2"].stop()
-        await _until(lambda: len(gateway.served.serving[1].up) == 0)
+        await until(lambda: len(gateway.served.serving[1].up) == 0)
         without = {(await around.session()).server for _ in range(30)}
         await servers["ntp-1"].stop()
-        await _until(lambda: len(gateway.served.serving[0].up) == 0)
+        await until(lambda: len(gateway.served.serving[0].up) == 0)
         nobody = await around.session()
         await servers["ntp-2"].start()
-        await _until(lambda: len(gateway.served.serving[1].up) == 1)
+        await until(lambda: len(gateway.served.serving[1].up) == 1)
         return without, nobody, (await around.session()).server
 
     without, nobody, again = _play(around, scene)
@@ -84,7 +79,7 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_meanwhile(around):
         before = gateway.worker_pids
         os.kill(before[0], signal.SIGKILL)
         replies = [await around.session() for _ in range(10)]
-        await _until(lambda: set(gateway.worker_pids) != set(before))
+        await until(lambda: set(gateway.worker_pids) != set(before))
         return replies, before, gateway.worker_pids
 
     replies, before, after = _play(around, scene)
@@ -101,7 +96,7 @@ def test_rotation_moves_to_the_next_epoch_only_when_every_backend_proved_it(arou
         with pytest.raises(LocalError, match="not rotated: ntp-1, ntp-2 cannot open cookies of epoch 5"):
             await gateway.rotate()
         around.give_keys()
-        await _until(lambda: not gateway.lagging())
+        await until(lambda: not gateway.lagging())
         await gateway.rotate()
         epochs.append(key_id(CookieFormat.NTSPOOL, (await around.session()).cookies[0]))
         return epochs
@@ -118,12 +113,12 @@ def test_a_due_rotation_waits_for_the_backends(around, monkeypatch):
         nonlocal ahead
         assert gateway.keyring.current.number == 3
         ahead = 90000.0
-        await _until(lambda: gateway.keyring.current.number == 4)
+        await until(lambda: gateway.keyring.current.number == 4)
         with capture_logs() as logs:
             ahead = 180000.0
-            await _until(lambda: any(entry["event"] == "rotation is due but waits" for entry in logs))
+            await until(lambda: any(entry["event"] == "rotation is due but waits" for entry in logs))
         around.give_keys()
-        await _until(lambda: gateway.keyring.current.number == 5)
+        await until(lambda: gateway.keyring.current.number == 5)
 
     _play(around, scene, clock=lambda: time.time() + ahead)
 
@@ -172,10 +167,10 @@ def test_a_new_certificate_is_noticed_and_a_broken_one_refused(around, pki, tmp_
         (tmp_path / "new").mkdir()
         chain, key = pki.authority.issue(["localhost"], [], tmp_path / "new", datetime.now(UTC))
         around.write_certificate(chain.read_bytes(), key.read_bytes())
-        await _until(lambda: gateway.served.certificates[0].chain == chain.read_bytes())
+        await until(lambda: gateway.served.certificates[0].chain == chain.read_bytes())
         with capture_logs() as logs:
             around.write_certificate(chain.read_bytes(), pki.key.read_bytes())
-            await _until(lambda: any("new certificate refused" in entry["event"] for entry in logs))
+            await until(lambda: any("new certificate refused" in entry["event"] for entry in logs))
         return await around.session()
 
     assert isinstance(_play(around, scene), Response)

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ntspool.config.models import DEFAULT_AEADS
 from ntspool.errors import ConfigError
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.wire.aead import Aead
+from tests.conftest import Pki
 
 HERE = Path(__file__).parent
 SAMPLE = Path(__file__).parents[2] / "backends.yaml"
@@ -33,10 +35,9 @@ backends:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("etc")
-    for name in ("fullchain.pem", "privkey.pem"):
-        (path / name).touch()
+    pki.authority.issue(["*.example.com", "*.example.net", "example.com"], [], path, datetime.now(UTC))
     return path
 
 
@@ -454,3 +455,24 @@ def test_any_structure_is_refused_cleanly(folder: Path, tree: dict[str, object])
 def test_any_backend_is_refused_cleanly(folder: Path, data: st.DataObject, fields: set[str]) -> None:
     backend = {"name": "b", "address": "192.0.2.9"} | {key: data.draw(TREES) for key in fields}
     check_refusal(folder, outcome(folder, MINIMAL + f"  - {json.dumps(backend, ensure_ascii=False)}\n"))
+
+
+def test_a_pool_name_that_no_certificate_covers_is_a_mistake(folder: Path) -> None:
+    text = MINIMAL.replace("[ntp-pool.example.com]", "[a.example.com, ntp.elsewhere.test, b.a.example.com]")
+    assert mistakes_of(folder, text) == [
+        f"backends.yaml:2: pool.names[{index}]: no certificate is for {name}; expected one under tls that names it"
+        for index, name in [(1, "ntp.elsewhere.test"), (2, "b.a.example.com")]
+    ]
+
+
+def test_a_key_that_others_can_read_is_a_mistake(folder: Path) -> None:
+    key = folder / "open.pem"
+    key.write_bytes((folder / "privkey.pem").read_bytes())
+    key.chmod(0o644)
+    (mistake,) = mistakes_of(folder, MINIMAL.replace("privkey.pem", "open.pem"))
+    assert mistake.startswith("backends.yaml:4: tls[0]: open.pem is a private key that every user can get at; chmod o=")
+
+
+def test_a_certificate_with_the_key_of_another_is_a_mistake(folder: Path, pki: Pki) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL.replace("privkey.pem", str(pki.key)))
+    assert mistake.startswith(f"backends.yaml:4: tls[0]: {pki.key} is not the private key of the certificate in full")

@@ -204,8 +204,8 @@ def test_durations_are_read_as_they_are_spelt(milliseconds: int) -> None:
 
 def test_rotation_can_be_off() -> None:
     assert values.rotation("off") is None
-    assert values.rotation("1h") == 3600
-    with pytest.raises(ValueError, match=r"from 1h to 365d, or off$"):
+    assert values.rotation("2h") == 7200
+    with pytest.raises(ValueError, match=r"from 2h to 365d, or off$"):
         values.rotation("59m")
     with pytest.raises(ValueError, match=r"^false is not a duration"):
         values.rotation(False)

@@ -18,6 +18,7 @@ from ntspool.pool.responder import Responder
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import decode_packet
 from tests.net.scripted import scripted
+from tests.waiting import until
 
 KEYRING = create(0.0, os.urandom(EPOCHS * ROOT_LENGTH))
 SETTINGS = CheckSettings(interval=0.02, timeout=0.1, rules=Rules(rise=2, fall=3))
@@ -57,12 +58,6 @@ class Server:
         return [] if self.silent else [self.responder.respond(request, time.time()).data]
 
 
-async def _until(condition):
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def _watching(server, scene, keyring=KEYRING, settings=SETTINGS, **backend):
     """Run `scene(checker, backend, changes)` while a checker watches `server`."""
 
@@ -95,9 +90,9 @@ def test_a_backend_that_falls_silent_goes_down_by_fall_and_comes_back_by_rise():
 
     async def scene(checker, backend, changes):
         server.silent = True
-        await _until(lambda: not checker.up(backend))
+        await until(lambda: not checker.up(backend))
         server.silent = False
-        await _until(lambda: checker.up(backend))
+        await until(lambda: checker.up(backend))
         return len(changes)
 
     changes, logs = _watching(server, scene)
@@ -148,10 +143,10 @@ def test_a_backend_lags_until_it_has_loaded_the_next_epoch():
 
     async def scene(checker, backend, _):
         checker.keyring = after
-        await _until(lambda: checker.lagging(after.next) == ["ntp-1"])
+        await until(lambda: checker.lagging(after.next) == ["ntp-1"])
         assert checker.up(backend), "it still opens the cookies that are minted"
         server.know(after)
-        await _until(lambda: not checker.lagging(after.next))
+        await until(lambda: not checker.lagging(after.next))
 
     _watching(server, scene)
 

@@ -15,6 +15,7 @@ from ntspool.pool.model import Family
 from ntspool.pool.negotiation import Answer, Negotiator
 from ntspool.wire.messages import NO_COMMON_AEAD, Request
 from tests.conftest import make_serving
+from tests.waiting import until
 
 REQUEST = Request((0,), (15,))
 
@@ -37,9 +38,7 @@ async def _serve(behave, talk):
         try:
             return await talk(*server.sockets[0].getsockname())
         finally:
-            async with asyncio.timeout(5):
-                while not ended:
-                    await asyncio.sleep(0.005)
+            await until(lambda: ended)
 
 
 def _speaking(session_factory):

@@ -16,6 +16,7 @@ from ntspool.net.system import listen
 from ntspool.pool.model import LogSettings, SessionRules, Snapshot
 from ntspool.wire.messages import Request, Response
 from tests.conftest import make_serving
+from tests.waiting import until
 
 REQUEST = Request((0,), (15,))
 SERVING = (make_serving(address="192.0.2.1"), make_serving("ntp-6", "2001:db8::1"))
@@ -41,18 +42,13 @@ class Running:
         await self.listener.stop()
         self._socket.close()
 
-    async def until(self, condition):
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.01)
-
 
 @pytest.mark.parametrize(("host", "given"), [("127.0.0.1", "192.0.2.1"), ("::1", "2001:db8::1")])
 def test_a_client_gets_a_backend_of_its_family(pki, host, given):
     async def scene():
         async with Running(pki, host=host) as running:
             exchange = await exchange_keys(running.server, REQUEST, 5)
-            await running.until(lambda: running.reports)
+            await until(lambda: running.reports)
             return exchange, running.reports
 
     exchange, [(report, peer, seconds)] = asyncio.run(scene())
@@ -90,7 +86,7 @@ def test_a_client_that_stops_in_the_handshake_is_reported_as_timeout(pki):
             with contextlib.suppress(ConnectionResetError):
                 assert await reader.read() == b""
             writer.close()
-            await running.until(lambda: running.reports)
+            await until(lambda: running.reports)
             return running.reports
 
     [(report, _, seconds)] = asyncio.run(scene())
@@ -102,12 +98,12 @@ def test_beyond_the_limit_clients_are_closed_before_tls_and_others_served_later(
     async def scene():
         async with Running(pki, limit=2) as running:
             holders = [await asyncio.open_connection(*running.address) for _ in range(2)]
-            await running.until(lambda: running.listener.open_sessions == 2)
+            await until(lambda: running.listener.open_sessions == 2)
             reader, writer = await asyncio.open_connection(*running.address)
             assert await reader.read() == b""
             for each in (writer, *(writer for _, writer in holders)):
                 each.close()
-            await running.until(lambda: running.listener.open_sessions == 0)
+            await until(lambda: running.listener.open_sessions == 0)
             return (await exchange_keys(running.server, REQUEST, 5)).reply
 
     assert isinstance(asyncio.run(scene()), Response)
@@ -126,11 +122,11 @@ def test_without_descriptors_it_waits_and_goes_on(pki):
                     for each in waiting:
                         each.setblocking(False)
                         await asyncio.get_running_loop().sock_connect(each, running.address)
-                    await running.until(lambda: any(entry["event"] == "accept paused" for entry in logs))
+                    await until(lambda: any(entry["event"] == "accept paused" for entry in logs))
                 assert running.listener.open_sessions == 0
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            await running.until(lambda: running.listener.open_sessions == 3)
+            await until(lambda: running.listener.open_sessions == 3)
             for each in waiting:
                 each.close()
             return (await exchange_keys(running.server, REQUEST, 5)).reply
@@ -145,7 +141,7 @@ def test_a_client_that_resets_or_talks_on_after_its_answer_harms_nobody(pki):
                 _, writer = await asyncio.open_connection(*running.address)
                 writer.write(data)
                 writer.transport.abort()
-            await running.until(lambda: running.listener.open_sessions == 0)
+            await until(lambda: running.listener.open_sessions == 0)
             return (await exchange_keys(running.server, REQUEST, 5)).reply
 
     assert isinstance(asyncio.run(scene()), Response)
@@ -156,7 +152,7 @@ def test_stop_lets_running_sessions_end(pki):
         running = Running(pki, timeout=0.3)
         async with running:
             _, writer = await asyncio.open_connection(*running.address)
-            await running.until(lambda: running.listener.open_sessions == 1)
+            await until(lambda: running.listener.open_sessions == 1)
         writer.close()
         return running.listener.open_sessions
 

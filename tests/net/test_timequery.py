@@ -53,7 +53,7 @@ def test_an_unknown_cookie_is_told_as_nak():
 
 
 def test_silence_is_told():
-    with scripted(lambda _: []) as port, pytest.raises(RemoteError, match="^no answer$"):
+    with scripted(lambda _: []) as port, pytest.raises(RemoteError, match=r"^no answer$"):
         _ask(port, timeout=0.2)
 
 

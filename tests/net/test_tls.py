@@ -58,7 +58,7 @@ def test_a_key_that_cannot_be_used_is_refused(pki, tmp_path, kind):
     }
     key.write_bytes(contents[kind]())
     key.chmod(0o600)
-    with pytest.raises(CertificateError, match="holds no unencrypted private key in PEM that TLS 1.3 can use"):
+    with pytest.raises(CertificateError, match=r"holds no unencrypted private key in PEM that TLS 1\.3 can use"):
         read_certificate(pki.chain, key)
 
 
