@@ -1,6 +1,8 @@
 """The command line. Each command imports what it needs when it runs, so that every command starts quickly."""
 
+import re
 import sys
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,19 +17,26 @@ EXIT_USAGE = 2
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]+)\]|(?P<host>[^][:]+))(?::(?P<port>[0-9]{1,5}))?")
+
+
 def _host_port(value: str, default_port: int | None = None) -> tuple[str, int]:
     """Split `HOST`, `HOST:PORT`, an IPv6 literal, or one in brackets with a port."""
-    host, port = value, ""
-    if value.startswith("["):
-        host, _, port = value[1:].partition("]")
-        port = port.removeprefix(":")
-    elif value.count(":") == 1:
-        host, _, port = value.partition(":")
-    if host and not port and default_port is not None:
-        return host, default_port
-    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    host, port = value, default_port
+    if not _is_ipv6(value):
+        match = _HOST_PORT.fullmatch(value)
+        host = match["ipv6"] or match["host"] if match else ""
+        port = int(match["port"]) if match and match["port"] else default_port
+    if not host or port is None or not 0 < port < 65536:
         raise click.BadParameter(f"{value!r}; expected for example 192.0.2.1:4460 or [2001:db8::1]:4460")
-    return host, int(port)
+    return host, port
+
+
+def _is_ipv6(value: str) -> bool:
+    try:
+        return isinstance(ip_address(value), IPv6Address)
+    except ValueError:
+        return False
 
 
 def _ke_server(value: str) -> tuple[str, int]:

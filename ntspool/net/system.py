@@ -15,13 +15,14 @@ BACKLOG = 4096
 def set_up_logs(settings: LogSettings) -> None:
     """Make structlog write one line an event to standard error; may be called again to change the settings."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+    # Tracebacks without local variables: those hold keys.
+    for_people = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    for_machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if console else [structlog.processors.dict_tracebacks]),
-            renderer,
+            *(for_people if console else for_machines),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

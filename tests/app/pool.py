@@ -38,7 +38,9 @@ class Surroundings:
     def key_file(self, name: str) -> Path:
         return self.directory / f"{name}.keys"
 
-    def configure(self, workers: int = 1, names: tuple[str, ...] | None = None, rotate: str = "off") -> None:
+    def configure(
+        self, workers: int = 1, names: tuple[str, ...] | None = None, rotate: str = "off", interval: str = "100ms"
+    ) -> None:
         listed = "".join(
             f"  - {{name: {name}, address: {self.address(name)}, port: {self.ntp_port}, cookies: ntspool}}\n"
             for name in names or self.names
@@ -47,7 +49,7 @@ class Surroundings:
             f"pool: {{names: [localhost]}}\nlisten: ['127.0.0.1:{self.ke_port}']\nworkers: {workers}\n"
             f"tls: [{{certificate: {self.directory}/chain.pem, key: {self.directory}/key.pem}}]\n"
             f"state: {self.directory}/state\nkeys: {{rotate: {rotate}}}\n"
-            "health: {interval: 100ms, timeout: 90ms, rise: 1, fall: 2}\nlog: {format: json}\n"
+            f"health: {{interval: {interval}, timeout: 90ms, rise: 1, fall: 2}}\nlog: {{format: json}}\n"
             f"backends:\n{listed}"
         )
 
