@@ -1,6 +1,7 @@
 """Keeps dead backends out: probes every address of every backend as a client would use it."""
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Callable, Iterable, Set
@@ -18,6 +19,9 @@ from ntspool.wire.ntp import Header
 
 _UNSYNCHRONIZED_LEAP = 3
 _MAX_STRATUM = 15
+
+PARALLEL = 128
+"""Probes under way at the same time: each holds a descriptor, and a burst of them would look like a bad network."""
 
 Target = tuple[Backend, Address]
 
@@ -47,6 +51,7 @@ class Checker:
         self._health: dict[Target, Health] = {}
         self._proved: dict[Target, int] = {}
         self._tasks: dict[Target, asyncio.Task[None]] = {}
+        self._turn = asyncio.Semaphore(PARALLEL)
 
     async def watch(self, backends: Iterable[Backend]) -> None:
         """Watch these backends and no others; returns once each new one has been probed for the first time."""
@@ -88,11 +93,18 @@ class Checker:
             await self._probe(target)
 
     async def _probe(self, target: Target) -> None:
-        keyring = self.keyring
-        failure = await self._ask(target, keyring.current)
-        proves = failure is None and self._proved.get(target, -1) < keyring.next.number
-        if proves and await self._ask(target, keyring.next) is None:
-            self._proved[target] = keyring.next.number
+        async with self._turn:
+            keyring = self.keyring
+            try:
+                failure = await self._ask(target, keyring.current)
+            except OSError as error:
+                # No socket to be had is our own trouble, and says nothing about the backend.
+                log.error("probe not sent", backend=target[0].name, reason=error.strerror)
+                return
+            proves = failure is None and self._proved.get(target, -1) < keyring.next.number
+            with contextlib.suppress(OSError):
+                if proves and await self._ask(target, keyring.next) is None:
+                    self._proved[target] = keyring.next.number
         self._note(target, failure)
 
     def _note(self, target: Target, failure: str | None) -> None:

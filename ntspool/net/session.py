@@ -114,7 +114,10 @@ class Session:
         self.finished = True
         self.report.outcome = outcome
         self.report.reason = reason
-        self.report.server_name = (self._tls.get_servername() or b"").decode("ascii", "replace")
+        # A client's own words: nothing in them may reach a terminal or a log as anything but text.
+        self.report.server_name = (self._tls.get_servername() or b"").decode("ascii", "backslashreplace")
+        if not self.report.server_name.isprintable():
+            self.report.server_name = ascii(self.report.server_name)
 
     def _pending(self) -> bytes:
         try:

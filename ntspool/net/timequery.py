@@ -38,7 +38,7 @@ async def query_time(
     """Send one NTS-protected request to an IP literal and return the verified answer.
 
     Raises RemoteError when none comes within `timeout` seconds; its words are the cause: no answer, refused by
-    ICMP, NTS NAK, kiss-o'-death, bad authenticator.
+    ICMP, NTS NAK, kiss-o'-death, bad authenticator. Raises OSError when this system has no socket to give.
     """
     request = build_request(
         association,

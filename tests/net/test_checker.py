@@ -159,6 +159,31 @@ def test_one_dead_address_does_not_take_the_other_with_it():
     assert up == (ip_address("127.0.0.1"),)
 
 
+def test_without_a_socket_nothing_is_learned_and_probing_goes_on(monkeypatch):
+    async def scene(checker, backend, _):
+        asked = checker._ask
+        failures = []
+
+        async def no_descriptor(*_):
+            failures.append(True)
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(checker, "_ask", no_descriptor)
+        await until(lambda: len(failures) > 3)
+        assert checker.up(backend)
+        answered = []
+
+        async def again(*words):
+            answered.append(await asked(*words))
+            return answered[-1]
+
+        monkeypatch.setattr(checker, "_ask", again)
+        await until(lambda: answered == [None])
+
+    _, logs = _watching(Server(), scene)
+    assert {"probe not sent"} <= {entry["event"] for entry in logs}
+
+
 def test_watching_others_forgets_those_that_are_gone():
     async def scene(checker, backend, _):
         await checker.watch([])

@@ -129,6 +129,12 @@ def test_close_notify_instead_of_a_request_ends_the_session(session):
     assert session.report.outcome is Outcome.CLOSED
 
 
+def test_a_name_of_control_characters_is_reported_as_text(session):
+    client = MemoryClient(session, name="\x1b[2Jhost").handshake()
+    client.ask(CHRONY_4_3)
+    assert session.report.server_name == r"'\x1b[2Jhost'"
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     data=st.lists(st.binary(max_size=600), max_size=5),
