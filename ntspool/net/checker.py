@@ -1,7 +1,6 @@
 """Keeps dead backends out: probes every address of every backend as a client would use it."""
 
 import asyncio
-import contextlib
 import os
 import random
 from collections.abc import Callable, Iterable, Set
@@ -93,18 +92,17 @@ class Checker:
             await self._probe(target)
 
     async def _probe(self, target: Target) -> None:
+        keyring = self.keyring
         async with self._turn:
-            keyring = self.keyring
             try:
                 failure = await self._ask(target, keyring.current)
+                asks_next = failure is None and self._proved.get(target, -1) < keyring.next.number
+                if asks_next and await self._ask(target, keyring.next) is None:
+                    self._proved[target] = keyring.next.number
             except OSError as error:
                 # No socket to be had is our own trouble, and says nothing about the backend.
                 log.error("probe not sent", backend=target[0].name, reason=error.strerror)
                 return
-            proves = failure is None and self._proved.get(target, -1) < keyring.next.number
-            with contextlib.suppress(OSError):
-                if proves and await self._ask(target, keyring.next) is None:
-                    self._proved[target] = keyring.next.number
         self._note(target, failure)
 
     def _note(self, target: Target, failure: str | None) -> None:

@@ -92,7 +92,7 @@ async def volley(address, keys=KEYS, placeholders=0):
 
 async def until(condition):
     async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens on disk and in the server
+        while not condition():
             await asyncio.sleep(0.005)
 
 
