@@ -102,8 +102,8 @@ def decode(data: bytes) -> Keyring:
             for each in kept["epochs"]
         )
         keyring = Keyring(epochs, float(kept["rotated"]))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise StateError("the keyring is damaged; restore it from a backup") from error
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        raise StateError("the keyring is damaged; restore it from a backup") from None
     numbers = [epoch.number for epoch in epochs]
     if len(epochs) != EPOCHS or numbers != list(range(numbers[0], numbers[0] + EPOCHS)):
         raise StateError("the keyring is damaged: it does not hold four epochs in a row; restore it from a backup")

@@ -56,7 +56,8 @@ class Negotiator:
             return Answer(NO_COMMON_AEAD, reason=NO_COMMON_AEAD.reason.value)
         choice = self._balancer.choose(request, family, _fraction(random[:8]))
         if choice is None:
-            return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=f"no backend is UP for {family.name}")
+            reason = f"no backend for {family.name} is UP and serves these AEADs"
+            return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
         return Answer(self._response(choice, request, export, random[8:]), choice)
 
     def _response(self, choice: Choice, request: Request, export: Export, nonces: bytes) -> Response:

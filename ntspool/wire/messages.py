@@ -18,14 +18,13 @@ MAX_RESPONSE = 2048
 DEFAULT_NTP_PORT = 123
 
 _NOT_IN_REQUESTS = (RecordType.ERROR, RecordType.WARNING, RecordType.NEW_COOKIE)
-_KNOWN_IN_REQUESTS = (
+_NEGOTIATED = (
     RecordType.NEXT_PROTOCOL,
     RecordType.AEAD_ALGORITHM,
     RecordType.NTPV4_SERVER,
     RecordType.NTPV4_PORT,
     RecordType.COMPLIANT_128GCM_EXPORT,
 )
-_KNOWN_IN_RESPONSES = (*_KNOWN_IN_REQUESTS, RecordType.ERROR, RecordType.NEW_COOKIE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ def decode_request(message: Sequence[Record]) -> Request:
     for record in message:
         if record.type in _NOT_IN_REQUESTS:
             raise WireError(f"record {record.type} in a request")
-    found = _sort(message, _KNOWN_IN_REQUESTS)
+    found = _sort(message, _NEGOTIATED)
     protocols = _next_protocol(found).numbers()
     aead = found.get(RecordType.AEAD_ALGORITHM)
     if aead is None and PROTOCOL_NTPV4 in protocols:
@@ -168,7 +167,7 @@ def decode_response(message: Sequence[Record], request: Request) -> Response | R
             # No warning code is assigned, and unknown ones are errors (RFC 8915 section 4.1.4).
             raise WireError("the server sent a warning")
     cookies = tuple(record.body for record in message if record.type == RecordType.NEW_COOKIE)
-    found = _sort([record for record in message if record.type != RecordType.NEW_COOKIE], _KNOWN_IN_RESPONSES)
+    found = _sort([record for record in message if record.type != RecordType.NEW_COOKIE], _NEGOTIATED)
     protocol = _next_protocol(found)
     if not protocol.body:
         return NO_COMMON_PROTOCOL

@@ -90,7 +90,7 @@ def test_each_session_is_one_line_without_the_clients_address(around):
         _wait(lambda: '"event": "session"' in log.read_text())
         [line] = [line for line in log.read_text().splitlines() if '"event": "session"' in line]
     assert '"outcome": "refused"' in line
-    assert '"reason": "no backend is UP for IPV4"' in line
+    assert '"reason": "no backend for IPV4 is UP and serves these AEADs"' in line
     assert "client" not in line
 
 

@@ -98,7 +98,7 @@ def test_without_a_backend_the_client_gets_error_2(context):
     reply = ClientExchange(Request((0,), (15,))).receive_data(MemoryClient(session).handshake().ask(CHRONY_4_3))
     assert isinstance(reply, Refusal)
     assert reply.code == 2
-    assert session.report.reason == "no backend is UP for IPV6"
+    assert session.report.reason == "no backend for IPV6 is UP and serves these AEADs"
 
 
 def test_another_alpn_is_refused_by_the_alert_of_rfc_7301(session):
