@@ -1,14 +1,18 @@
 """`ntspool demo`: a whole pool on loopback, out of real parts, telling its own story."""
 
 import asyncio
+import shlex
 import signal
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import click
 import uvloop
 
+from ntspool.app.demo_backends import installed
 from ntspool.app.demo_pool import POOL_NAME, DemoPool, demo_pool
 from ntspool.app.gateway import Gateway
 from ntspool.app.query import query
@@ -30,11 +34,12 @@ _REQUEST = Request((PROTOCOL_NTPV4,), (Aead.AES_SIV_CMAC_256,))
 
 
 def run(*, once: bool, chrony: bool) -> int:
-    """Play the story; then, unless `once`, go on serving until Ctrl-C or SIGTERM. Returns the exit status."""
+    """Play the story; then, unless `once`, go on serving until a signal. Returns the exit status."""
     try:
         uvloop.run(_demo(CookieFormat.CHRONY if chrony else CookieFormat.NTSPOOL, once=once))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("\nStopped; nothing is left behind.")
+        return 1 if once else 0
     except NtspoolError as error:
         click.secho(f"failed: {error}", fg="red", err=True)
         return 1
@@ -44,7 +49,9 @@ def run(*, once: bool, chrony: bool) -> int:
 async def _demo(cookies: CookieFormat, *, once: bool) -> None:
     task = asyncio.current_task()
     if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        # SIGHUP: the terminal was closed, which must leave nothing behind either.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(demo_pool(cookies))
         await Story(pool, stack).play()
@@ -87,7 +94,7 @@ class Story:
         self._gateway = Gateway(self._pool.config)
         self._stack.push_async_callback(self._gateway.stop)
         await self._gateway.start()
-        await _until("every backend to be UP", lambda: not self._down())
+        await _until("every backend to be UP", self._all_up)
         _tell("listening on", f"{' and '.join(self._pool.hosts)} port {self._pool.port}")
         _tell("workers", ", ".join(f"pid {pid}" for pid in self._gateway.worker_pids))
         _tell("backends UP", f"{len(self._pool.backends)} of {len(self._pool.backends)}")
@@ -123,7 +130,7 @@ class Story:
             raise RemoteError(f"{victim.name} got clients although it was DOWN")
         await victim.start()
         started = loop.time()
-        await _until(f"{victim.name} to be UP", lambda: not self._down())
+        await _until(f"{victim.name} to be UP", self._all_up)
         _tell(f"{victim.name} started", f"UP after {loop.time() - started:.1f} s")
 
     async def _rotation(self) -> None:
@@ -163,10 +170,11 @@ class Story:
     def _name_of(self, host: str | None, port: int | None) -> str:
         return next(each.name for each in self._pool.backends if host in each.addresses and port == each.port)
 
+    def _all_up(self) -> bool:
+        return all(len(each.up) == len(each.backend.addresses) for each in self._gateway.served.serving)
+
     def _down(self) -> set[str]:
-        return {
-            each.backend.name for each in self._gateway.served.serving if len(each.up) < len(each.backend.addresses)
-        }
+        return {each.backend.name for each in self._gateway.served.serving if not each.up}
 
 
 class _Spender:
@@ -226,10 +234,17 @@ def _tell(label: str, value: str) -> None:
     click.echo(f"   {label:<20} {value}")
 
 
+def _ourselves() -> str:
+    """Return the words that start this program in another terminal, where no virtual environment is active."""
+    program = Path(sys.argv[0]).absolute()
+    return shlex.quote(str(program)) if program.name == "ntspool" else f"{shlex.quote(sys.executable)} -m ntspool"
+
+
 def _say_what_to_try(pool: DemoPool) -> None:
     click.secho("\nThe pool goes on serving. Try, in another terminal:", bold=True)
-    click.echo(f"   ntspool query {POOL_NAME}:{pool.port} --ca {pool.ca}")
+    click.echo(f"   {_ourselves()} query {POOL_NAME}:{pool.port} --ca {pool.ca}")
+    chronyd = installed("chronyd") or "chronyd"
     click.echo(
-        f"   chronyd -Q -U -t 10 'server {POOL_NAME} iburst nts ntsport {pool.port}' 'ntstrustedcerts {pool.ca}'"
+        f"   {chronyd} -Q -U -t 10 'server {POOL_NAME} iburst nts ntsport {pool.port}' 'ntstrustedcerts {pool.ca}'"
     )
     click.echo("Ctrl-C ends it.")

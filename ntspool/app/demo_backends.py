@@ -127,8 +127,13 @@ def _as_nobody() -> list[str]:
     return ["setpriv", f"--reuid={_NOBODY.pw_uid}", f"--regid={_NOBODY.pw_gid}", "--clear-groups"]
 
 
+def installed(program: str) -> str | None:
+    """Return the path of a program, or None; on Debian chronyd's folder is not on every user's PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
+
+
 def _find(program: str) -> str:
-    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
+    path = installed(program)
     if path is None:
         raise LocalError(f"{program} is not installed; install chrony, or leave out --backends chrony")
     return path

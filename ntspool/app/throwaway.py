@@ -47,8 +47,9 @@ class Authority:
         return chain, private
 
     def write(self, path: Path) -> None:
-        """Write the authority's certificate in PEM."""
+        """Write the authority's certificate in PEM, for everybody to read."""
         path.write_bytes(self.certificate.public_bytes(Encoding.PEM))
+        path.chmod(0o644)
 
 
 def utc_now() -> datetime:

@@ -24,8 +24,8 @@ _PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey | Ed44
 def read_certificate(chain: Path, key: Path) -> Certificate:
     """Read a certificate chain (leaf first) and its private key, both PEM.
 
-    Raises CertificateError when one cannot be read, is no such thing, when others may read the key, or when the
-    two do not belong together.
+    Raises CertificateError when one cannot be read, is no such thing, when others may read the key, when the two do
+    not belong together, or when OpenSSL finds them too weak.
     """
     certificate = Certificate(_read(chain), _read(key, secret=True))
     try:
@@ -38,6 +38,10 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
         raise CertificateError(f"{key} holds no unencrypted private key in PEM that TLS 1.3 can use") from error
     if private.public_key() != leaf.public_key():
         raise CertificateError(f"{key} is not the private key of the certificate in {chain}")
+    try:
+        _one_context(certificate)
+    except SSL.Error as error:
+        raise CertificateError(f"{chain} is of no use for TLS: {describe(error)}") from error
     return certificate
 
 

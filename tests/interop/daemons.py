@@ -53,7 +53,7 @@ class Daemon:
 
     def chronyc(self, *command: str) -> str:
         """Run one chronyc command over chronyd's command socket and return what it prints."""
-        return chronyc(self.network, self.directory, *command)
+        return chronyc(self.network, self.program, self.directory, *command)
 
     def authenticated(self) -> int:
         """Return how many NTS-protected requests this chronyd has accepted since its start."""
@@ -63,12 +63,10 @@ class Daemon:
 _NTS_PACKETS = 7
 
 
-def chronyc(network: Network, directory: Path, *command: str) -> str:
-    """Run one chronyc command for the chronyd of a directory and return what it prints.
-
-    It is Debian bookworm's chronyc, which newer daemons understand too.
-    """
-    words = [*network.inside, *network.unprivileged, find("chronyc"), "-h", f"{directory}/run/chronyd.sock", *command]
+def chronyc(network: Network, program: str, directory: Path, *command: str) -> str:
+    """Run a command of the chronyc that belongs to the chronyd `program` in `directory`; return what it prints."""
+    path = find(program.replace("chronyd", "chronyc"))
+    words = [*network.inside, *network.unprivileged, path, "-n", "-h", f"{directory}/run/chronyd.sock", *command]
     return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -126,9 +124,12 @@ def ntpd_rs(
     with working_directory() as directory:
         key_file = directory / "keys"
         _write_keys(key_file, keys)
+        # It would not follow a source that is no better than itself.
+        local_stratum = 15 if source else 5
         listen = "".join(f'[[server]]\nlisten = "{endpoint(address, port)}"\n' for address in addresses)
         (directory / "conf").write_text(
-            f'[observability]\nlog-level = "info"\n[synchronization]\nlocal-stratum = 5\nminimum-agreeing-sources = 1\n'
+            f'[observability]\nlog-level = "info"\n'
+            f"[synchronization]\nlocal-stratum = {local_stratum}\nminimum-agreeing-sources = 1\n"
             f"{listen}[source-defaults]\ninitial-poll-interval = 0\npoll-interval-limits = {{ min = 0, max = 2 }}\n"
             f'[keyset]\nkey-storage-path = "{key_file}"\nkey-rotation-interval = 4294967295\n'
             + (f'[[source]]\nmode = "server"\naddress = "{source}"\n' if source else "")
@@ -162,9 +163,7 @@ def ntpsec(
             "tos orphan 5 orphanwait 0\nrestrict 127.0.0.1\n"
         )
         command = [path, "-n", "-c", f"{directory}/conf"]
-        yield stack.enter_context(
-            _serving("ntpd-ntpsec", command, directory, key_file, network, addresses[0], port)
-        )
+        yield stack.enter_context(_serving("ntpd-ntpsec", command, directory, key_file, network, addresses[0], port))
 
 
 @contextmanager

@@ -4,14 +4,15 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ntspool.app.demo_backends import has_ipv6
+from ntspool.app.export import key_file
 from ntspool.app.throwaway import Authority
 from ntspool.net.keyexchange import Server, exchange_keys
 from ntspool.wire.aead import Aead
@@ -20,36 +21,47 @@ from ntspool.wire.records import PROTOCOL_NTPV4
 from tests.interop.daemons import Daemon, chronyd, endpoint
 from tests.interop.lab import Network, free_port, here, running, wait_until, working_directory
 
-HOSTS = ("127.0.0.1", "::1")
-PATIENT = "{interval: 500ms, timeout: 400ms, rise: 1, fall: 5}"
+HOSTS = ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",)
+"""The gateway's addresses."""
+
+PATIENT = "{interval: 500ms, timeout: 450ms, rise: 1, fall: 6}"
 """Probes that a busy machine does not mislead."""
 
+_TIMEOUT = 10.0
 _REQUEST = Request((PROTOCOL_NTPV4,), (Aead.AES_SIV_CMAC_256,))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class Member:
-    """A backend of the pool: the daemon that it is, and what backends.yaml says of it besides its name and port."""
+    """A backend of the pool: what backends.yaml says of it, and the function that runs its daemon."""
 
+    name: str
     addresses: tuple[str, ...]
     run: Callable[..., AbstractContextManager[Daemon]] = chronyd
     cookies: str = "chrony"
     aeads: str = ""
     port: int = 0
 
+    def __post_init__(self) -> None:
+        self.port = self.port or free_port(*self.addresses)
+
+    def declaration(self) -> str:
+        """Return its line in backends.yaml."""
+        aeads = f", aeads: {self.aeads}" if self.aeads else ""
+        addresses = ", ".join(map(repr, self.addresses))
+        return f"  - {{name: {self.name}, address: [{addresses}], port: {self.port}, cookies: {self.cookies}{aeads}}}\n"
+
 
 @dataclass
 class Pool:
-    """A pool that runs. `daemons` holds its backends' daemons by name; the rest tells what clients need to know."""
+    """A pool: its files in `directory`, its gateway at `port` of HOSTS, its backends' daemons by their names."""
 
-    members: dict[str, Member]
     directory: Path
     network: Network
-    health: str
     port: int
+    members: dict[str, Member]
     authority: Authority
-    gateway: subprocess.Popen[bytes] = field(init=False)
-    daemons: dict[str, Daemon] = field(default_factory=dict, init=False)
+    daemons: dict[str, Daemon] = field(default_factory=dict)
 
     @property
     def ca(self) -> Path:
@@ -61,88 +73,91 @@ class Pool:
         """The gateway's configuration."""
         return self.directory / "backends.yaml"
 
-    def certify(self, authority: Authority) -> None:
-        """Write a new certificate for the gateway."""
-        authority.issue(["localhost"], HOSTS, self.directory, datetime.now(UTC))
-
-    def keys(self, name: str) -> bytes:
-        """Return a backend's key file, as `ntspool keys export` writes it."""
-        output = self.directory / f"{name}.keys"
-        command = ["keys", "export", name, f"--config={self.config}", f"--output={output}"]
-        subprocess.run([sys.executable, "-m", "ntspool", *command], check=True)
-        assert output.stat().st_mode & 0o777 == 0o600
-        return output.read_bytes()
-
     @contextmanager
-    def daemon(self, name: str, keys: bytes) -> Iterator[Daemon]:
-        """Run a backend's daemon with this key file."""
+    def daemon(self, name: str, keys: bytes | None = None) -> Iterator[Daemon]:
+        """Run a backend's daemon, with its own keys unless it is given others."""
         member = self.members[name]
+        keys = keys or key_file(self.config, name)
         with member.run(keys, addresses=member.addresses, port=member.port, network=self.network) as daemon:
             self.daemons[name] = daemon
             yield daemon
 
-    def name_at(self, address: str, port: int) -> str:
-        """Return the name of the backend at an address."""
-        (name,) = (name for name, each in self.members.items() if each.port == port and address in each.addresses)
-        return name
+    @contextmanager
+    def gateway(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the gateway, from when it serves."""
+        command = [*self.network.inside, sys.executable, "-m", "ntspool", "serve", f"--config={self.config}"]
+        with running(command, self.directory / "log") as process:
+            wait_until("the gateway to serve", lambda: self.log("serving") or process.poll() is not None)
+            assert process.poll() is None, (self.directory / "log").read_text()
+            yield process
 
-    def log(self, event: str | None = None) -> list[dict[str, Any]]:
-        """Return what the gateway has logged so far, in full or of one event."""
-        lines = map(json.loads, (self.directory / "log").read_text().splitlines())
-        return [line for line in lines if event in (None, line["event"])]
+    def log(self, event: str) -> list[dict[str, Any]]:
+        """Return what the gateway has logged of an event."""
+        text = (self.directory / "log").read_text()
+        # The last line may be there only in part.
+        lines = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
+        return [line for line in lines if line["event"] == event]
 
     def up(self) -> set[str]:
-        """Return the names of the backends of which the gateway said last that they are UP at every address."""
-        states = {}
-        for line in self.log():
-            if line["event"] in ("backend UP", "backend DOWN"):
-                states[line["backend"], line["address"]] = line["event"] == "backend UP"
-        return {name for name, each in self.members.items() if all(states.get((name, a)) for a in each.addresses)}
+        """Return the names of the backends that are UP at each of their addresses."""
+        changes = sorted(self.log("backend UP") + self.log("backend DOWN"), key=lambda line: line["timestamp"])
+        last = {(line["backend"], line["address"]): line["event"] for line in changes}
+        return {
+            each.name
+            for each in self.members.values()
+            if all(last.get((each.name, address)) == "backend UP" for address in each.addresses)
+        }
 
     def wait_until_up(self, *names: str) -> None:
         """Wait until these backends and no others are UP."""
-        wait_until(f"{names} to be UP", lambda: self.up() == set(names))
+        wait_until(f"UP to be {names}", lambda: self.up() == set(names))
 
-    def spread(self, count: int, ca: Path | None = None) -> Counter[str]:
-        """Be `count` clients, one after the other; return how many each backend got. Fails if one is refused."""
-        return asyncio.run(self._spread(count, ca or self.ca))
+    def name_at(self, address: str, port: int) -> str:
+        """Return the name of the backend at an address."""
+        (name,) = (each.name for each in self.members.values() if each.port == port and address in each.addresses)
+        return name
 
-    async def _spread(self, count: int, ca: Path) -> Counter[str]:
-        spread: Counter[str] = Counter()
-        for _ in range(count):
-            reply = (await exchange_keys(Server("127.0.0.1", self.port, "localhost", ca), _REQUEST, 5)).reply
-            assert isinstance(reply, Response)
-            spread[self.name_at(reply.server, reply.port)] += 1
-        return spread
+    def session(self, ca: Path | None = None) -> str:
+        """Be a client once, which trusts `ca`, and return the backend that is given out.
+
+        Raises RemoteError when the gateway is not trusted or does not answer; fails the test when it refuses.
+        """
+        server = Server("127.0.0.1", self.port, "localhost", ca or self.ca)
+        reply = asyncio.run(exchange_keys(server, _REQUEST, _TIMEOUT)).reply
+        assert isinstance(reply, Response), reply
+        return self.name_at(str(reply.server), int(reply.port or 123))
+
+    def given_out(self, sessions: int) -> set[str]:
+        """Be a client so many times and return the backends that are given out."""
+        return {self.session() for _ in range(sessions)}
 
 
 @contextmanager
-def running_pool(
-    members: dict[str, Member], network: Network | None = None, health: str = PATIENT, extra: str = ""
-) -> Iterator[Pool]:
-    """Run a gateway and its backends, each with its key file; wait until every one of `members` is UP.
-
-    Backends whose name begins with `stray` are not given their keys but others, and are not waited for.
-    """
-    with laid_out(members, network, health, extra) as pool, ExitStack() as stack:
-        for name in pool.members:
-            stack.enter_context(pool.daemon(name, pool.keys(name)))
-        stack.enter_context(gateway(pool))
+def laid_out(members: Sequence[Member], network: Network | None = None, health: str = PATIENT) -> Iterator[Pool]:
+    """Make a pool of which nothing runs yet."""
+    with working_directory() as directory:
+        # Clients that run as other users must get at ca.pem.
+        directory.chmod(0o755)
+        authority = Authority.make(datetime.now(UTC))
+        by_name = {each.name: each for each in members}
+        pool = Pool(directory, network or here(), free_port(*HOSTS), by_name, authority)
+        authority.write(pool.ca)
+        certificate, key = authority.issue(["localhost"], HOSTS, directory, datetime.now(UTC))
+        listen = ", ".join(f'"{endpoint(host, pool.port)}"' for host in HOSTS)
+        pool.config.write_text(
+            f"pool: {{names: [localhost]}}\nlisten: [{listen}]\nworkers: 2\n"
+            f"tls: [{{certificate: {certificate}, key: {key}}}]\nstate: {directory}/state\nhealth: {health}\n"
+            f"backends:\n{''.join(each.declaration() for each in members)}"
+        )
         yield pool
 
 
 @contextmanager
-def laid_out(
-    members: dict[str, Member], network: Network | None = None, health: str = PATIENT, extra: str = ""
-) -> Iterator[Pool]:
-    """Yield a pool of which nothing runs yet."""
-    network = network or here()
-    with working_directory() as directory:
-        # Clients that run as other users must get at ca.pem.
-        directory.chmod(0o755)
-        ports = {name: Member(**{**_fields(each), "port": each.port or free_port(*each.addresses)}) for name, each in members.items()}
-        pool = Pool(ports, directory, network, health, free_port(*HOSTS), Authority.make(datetime.now(UTC)))
-        pool.authority.write(pool.ca)
-        pool.certify(pool.authority)
-        pool.config.write_text(_configuration(pool, extra))
+def running_pool(members: Sequence[Member], network: Network | None = None, health: str = PATIENT) -> Iterator[Pool]:
+    """Run a pool; from when every backend is UP."""
+    with laid_out(members, network, health) as pool, ExitStack() as stack:
+        for each in members:
+            stack.enter_context(pool.daemon(each.name))
+        stack.enter_context(pool.gateway())
+        pool.wait_until_up(*pool.members)
         yield pool
