@@ -1,6 +1,7 @@
 """The demo's pool: certificate authority, backends and gateway, all on loopback and in one temporary directory."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -87,7 +88,8 @@ def _lay_out(directory: Path, cookies: CookieFormat) -> DemoPool:
         place.mkdir()
         # Each has an IPv4 address of its own, as clients want it; there is one IPv6 loopback address only.
         addresses = (f"127.0.0.{10 + number}", *hosts[1:])
-        port = free_port(list(addresses), _NTP_PORT + number)
+        # Another demo must not take the port of a backend that this one has stopped for a moment.
+        port = free_port(list(addresses), _NTP_PORT + 10 * (os.getpid() % 1000) + number)
         pool.backends.append(DemoBackend(f"ntp-{number}", addresses, port, cookies, place))
     pool.config.write_text(_configuration(pool, certificate, key))
     return pool

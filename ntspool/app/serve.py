@@ -25,29 +25,41 @@ def run_timeserver(listen: Sequence[tuple[str, int]], keys: Path, stratum: int) 
 
 async def _serve(path: Path) -> None:
     gateway = Gateway(path)
+    started = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
 
+    async def reload_once_started() -> None:
+        await started.wait()
+        await gateway.reload()
+
     def reload() -> None:
-        task = asyncio.create_task(gateway.reload())
+        task = asyncio.create_task(reload_once_started())
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
+    told_to_stop = _heed_signals(reload)
     await gateway.start()
-    await _until_told(reload)
+    started.set()
+    await told_to_stop.wait()
     await gateway.stop()
 
 
 async def _serve_time(listen: Sequence[tuple[str, int]], keys: Path, stratum: int) -> None:
     set_up_logs(LogSettings())
-    async with TimeServer(listen, keys, stratum) as server:
-        await _until_told(server.reload)
+    server = TimeServer(listen, keys, stratum)
+    told_to_stop = _heed_signals(server.reload)
+    async with server:
+        await told_to_stop.wait()
 
 
-async def _until_told(reload: Callable[[], None]) -> None:
-    """Wait for SIGTERM or SIGINT, and call `reload` on every SIGHUP."""
+def _heed_signals(reload: Callable[[], None]) -> asyncio.Event:
+    """Call `reload` on every SIGHUP from now on, and set the event that is returned on SIGTERM and SIGINT.
+
+    To be called before anything is started: a SIGHUP that came earlier would end the process.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
