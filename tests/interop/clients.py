@@ -45,27 +45,38 @@ class ChronyClient:
     directory: Path
     network: Network
 
-    def auth(self) -> Auth:
+    def auth(self) -> Auth | None:
         """Return the state of its NTS association."""
-        _, mode, key_id, aead, bits, _, attempts, naks, cookies, length = self._chronyc("-N", "authdata").split(",")
-        return Auth(mode, *map(int, (key_id, aead, bits, attempts, naks, cookies, length)))
+        match self._ask("-N", "authdata"):
+            case [_, mode, key_id, aead, bits, _, attempts, naks, cookies, length]:
+                return Auth(mode, *map(int, (key_id, aead, bits, attempts, naks, cookies, length)))
+        return None
 
-    def traffic(self) -> Traffic:
+    def traffic(self) -> Traffic | None:
         """Return whom it talks NTP to, and how that goes since it does."""
-        words = self._chronyc("ntpdata").split(",")
-        return Traffic(words[0], int(words[2]), words[27] == "Yes", int(words[33]))
+        match self._ask("ntpdata"):
+            case [address, _, port, *words]:
+                return Traffic(address, int(port), authenticated=words[24] == "Yes", good=int(words[30]))
+        return None
 
     def settle(self, good: int = 2) -> Traffic:
         """Wait until its server has given it so many good answers."""
-        return wait_until(f"{good} answers to chronyd", lambda: (now := self.traffic()).good >= good and now)
+        return wait_until(f"{good} answers to chronyd", lambda: (t := self.traffic()) and t.good >= good and t)
 
-    def come_again(self) -> None:
-        """Make it forget its server and come as a new client."""
-        self._chronyc("delete", self.traffic().address)
+    def come_again(self, traffic: Traffic) -> None:
+        """Make it forget the server that it talks to and come as a new client."""
+        self._chronyc("delete", traffic.address)
         self._chronyc("add", *self.source.split())
 
+    def _ask(self, *question: str) -> list[str]:
+        try:
+            return self._chronyc("-c", *question).split(",")
+        except subprocess.CalledProcessError:
+            # A source whose address changes while chronyc goes through the list is not found.
+            return []
+
     def _chronyc(self, *command: str) -> str:
-        return chronyc(self.network, self.program, self.directory, "-c", *command)
+        return chronyc(self.network, self.program, self.directory, *command)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pytest
 
@@ -123,8 +123,8 @@ def free_port(*addresses: str) -> int:
         return port
 
 
-def wait_until(what: str, condition: Callable[[], T], deadline: float = DEADLINE) -> T:
-    """Return what `condition` returns once that is true in a test's sense; fails the test after `deadline` seconds."""
+def wait_until(what: str, condition: Callable[[], T | Literal[False] | None], deadline: float = DEADLINE) -> T:
+    """Return what `condition` returns once that is true; fails the test when that takes longer than `deadline`."""
     end = time.monotonic() + deadline
     while not (result := condition()):
         assert time.monotonic() < end, f"waited {deadline:g} s in vain for {what}"

@@ -60,7 +60,6 @@ class Pool:
     network: Network
     port: int
     members: dict[str, Member]
-    authority: Authority
     daemons: dict[str, Daemon] = field(default_factory=dict)
 
     @property
@@ -140,7 +139,7 @@ def laid_out(members: Sequence[Member], network: Network | None = None, health: 
         directory.chmod(0o755)
         authority = Authority.make(datetime.now(UTC))
         by_name = {each.name: each for each in members}
-        pool = Pool(directory, network or here(), free_port(*HOSTS), by_name, authority)
+        pool = Pool(directory, network or here(), free_port(*HOSTS), by_name)
         authority.write(pool.ca)
         certificate, key = authority.issue(["localhost"], HOSTS, directory, datetime.now(UTC))
         listen = ", ".join(f'"{endpoint(host, pool.port)}"' for host in HOSTS)
