@@ -1,16 +1,23 @@
 """What tests on every floor start from."""
 
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ntspool.app.throwaway import Authority
 from ntspool.net.tls import read_certificate
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.model import Backend, Certificate, Serving
+
+# A deadline would measure the machine, not the code. CI tries the same examples each time: what it says of a change
+# must come from the change.
+settings.register_profile("ntspool", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("ntspool")
 
 
 @dataclass(frozen=True)
