@@ -2,9 +2,14 @@
 
 NtspoolError
 ├── RemoteError              a peer's fault: log it, answer it, go on
-│   └── WireError            bytes from outside that are not what they must be
+│   ├── WireError            bytes from outside that are not what they must be
+│   ├── NtsNakError          a time server cannot open our cookie
+│   ├── KissOfDeathError     a time server opened it, and has no time for us
+│   └── ShutOutError         a gateway knows an agent and says no for good
 └── LocalError               our own side's fault: tell the operator
     ├── ConfigError          backends.yaml or a command's input is wrong
+    ├── RefusedError         the gateway does not do what a command asks for
+    ├── UnreachableError     no gateway answers a command
     ├── StateError           something kept on disk is missing, damaged or unsafe
     │   └── ConflictError    somebody else wrote it first
     └── CertificateError     a certificate or private key cannot be used
@@ -41,6 +46,18 @@ class WireError(RemoteError):
         self.code = code
 
 
+class NtsNakError(RemoteError):
+    """A time server answered with an NTS NAK: it has not the key that the cookie was minted under."""
+
+
+class KissOfDeathError(RemoteError):
+    """A time server answered with an authenticated kiss-o'-death: it has the key, but gives no time."""
+
+
+class ShutOutError(RemoteError):
+    """A gateway knows who asks and says no for good: the agent was revoked, or its certificate or token is no more."""
+
+
 class LocalError(NtspoolError):
     """Something on our own side is wrong; the message tells the operator what to mend."""
 
@@ -51,6 +68,14 @@ class ConfigError(LocalError):
     def __init__(self, mistakes: Sequence[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
+
+
+class RefusedError(LocalError):
+    """The gateway does not do what a command asks for; the message says why, and nothing was changed."""
+
+
+class UnreachableError(LocalError):
+    """No gateway answers at its admin socket."""
 
 
 class StateError(LocalError):

@@ -8,7 +8,7 @@ import re
 from binascii import unhexlify
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 from ntspool.errors import WireError
@@ -28,8 +28,8 @@ _NTPSEC_KEYS = 10
 class KeySet:
     """The keys of one server, oldest first; `current` is the index of the one that mints.
 
-    Our own sets hold four: previous-2, previous-1, current, next. Raises ValueError when `current` is no index
-    or two keys share an id.
+    Ours hold previous-2, previous-1, current and next, six of them two more future ones (pool/keyring.py). Raises
+    ValueError when `current` is no index or two keys share an id.
     """
 
     keys: tuple[ServerKey, ...]
@@ -46,8 +46,8 @@ def render(cookie_format: CookieFormat, keys: KeySet, now: int) -> bytes:
     """Return the key file that a daemon of this format loads `keys` from; for chrony the form that all versions read.
 
     `now` is Unix time in seconds; ntpd-rs wants it. Raises ValueError for what the daemon could not load as it is
-    meant: secrets of the wrong length, ids that are not consecutive (mod 2^32), for chrony anything but four keys
-    of which the third mints, for ntpsec more than ten keys or more than one after the current.
+    meant: secrets of the wrong length, for chrony anything but four keys of which the third mints and ids that are not
+    consecutive modulo four, for ntpd-rs ids that are not consecutive (mod 2^32), for ntpsec more than ten keys.
     """
     _check_renderable(cookie_format, keys)
     return _PAIRS[cookie_format][0](keys, now)
@@ -75,18 +75,15 @@ def _check_renderable(cookie_format: CookieFormat, keys: KeySet) -> None:
     length = SERVER_AEAD[cookie_format].key_length
     if any(len(key.secret) != length for key in keys.keys):
         raise ValueError(f"{cookie_format} takes keys of {length} bytes")
-    if not all(_follows(older, newer) for older, newer in pairwise(keys.keys)):
-        raise ValueError("the ids of the keys are not consecutive")
+    gaps = {(newer.id - older.id) % _ID_SPACE for older, newer in pairwise(keys.keys)}
+    if cookie_format is CookieFormat.NTPD_RS and gaps - {1}:
+        raise ValueError("the ids of ntpd-rs's keys are consecutive")
+    if cookie_format is CookieFormat.CHRONY and any(gap % _CHRONY_KEYS != 1 for gap in gaps):
+        raise ValueError("the ids of chrony's keys are consecutive modulo four")
     if cookie_format is CookieFormat.CHRONY and (len(keys.keys), keys.current) != (_CHRONY_KEYS, 2):
         raise ValueError("chrony takes four keys and mints under the third")
-    if cookie_format is CookieFormat.NTPSEC and not (
-        len(keys.keys) <= _NTPSEC_KEYS and len(keys.keys) - keys.current <= 2
-    ):
-        raise ValueError("ntpsec takes ten keys, one of them after the current")
-
-
-def _follows(older: ServerKey, newer: ServerKey) -> bool:
-    return newer.id == (older.id + 1) % _ID_SPACE
+    if cookie_format is CookieFormat.NTPSEC and len(keys.keys) > _NTPSEC_KEYS:
+        raise ValueError("ntpsec takes ten keys")
 
 
 def _lines(*lines: str) -> bytes:
@@ -173,8 +170,8 @@ _NTPSEC_KEY = re.compile(rb"K: ([0-9a-fA-F]+)")
 def _parse_ntpsec(data: bytes) -> KeySet:
     """Read up to ten pairs, as ntpd does; the file's order tells the roles, as ntpd mints under the first.
 
-    A second key whose id follows the first's is the next (ntpd's own ids are random, ours are consecutive);
-    everything else after the first is older the further down it stands.
+    Ids that go up from the first's are the next ones (ours do, ntpd's own are random); what stands after them is older
+    the further down it stands.
     """
     lines = data.removesuffix(b"\n").split(b"\n")[: 2 + 2 * _NTPSEC_KEYS]
     if len(lines) < 4 or len(lines) % 2:
@@ -182,7 +179,8 @@ def _parse_ntpsec(data: bytes) -> KeySet:
     _match(_NTPSEC_TIME, lines[0], 1)
     length = int(_match(_NTPSEC_LENGTH, lines[1], 2)[1])
     keys = [_ntpsec_key(lines, number, length) for number in range(2, len(lines), 2)]
-    newer = 2 if len(keys) > 1 and _follows(keys[0], keys[1]) else 1
+    rises = ((later.id - earlier.id) % _ID_SPACE < _ID_SPACE // 2 for earlier, later in pairwise(keys))
+    newer = 1 + sum(1 for _ in takewhile(bool, rises))
     older = keys[: newer - 1 : -1]
     return _key_set((*older, *keys[:newer]), len(older))
 

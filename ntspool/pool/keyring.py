@@ -1,14 +1,12 @@
-"""The keyring: the epochs now alive, and the derivation of every backend's cookie keys from them."""
+"""The keyring: the epochs now alive, their states, and the derivation of every backend's cookie keys from them."""
 
-import base64
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from enum import StrEnum
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ntspool.errors import StateError
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.keyfiles import KeySet
 from ntspool.wire.aead import Aead
@@ -16,100 +14,191 @@ from ntspool.wire.aead import Aead
 ROOT_LENGTH = 32
 """Bytes of fresh randomness in an epoch."""
 
-EPOCHS = 4
-"""Previous two, current, next: what a key file of chrony holds."""
+SLOTS = 4
+"""Keys that chrony holds, each in the slot of its id modulo four; so ids may jump by multiples of four only."""
+
+FUTURES = 3
+"""Epochs after the current one: next, and two more for daemons that read keys only when they start."""
 
 _CURRENT = 2
-_FORMAT = 1
-# Epochs are numbered from 1 and hours apart; the derivation has room for 2**64.
-_HIGHEST_NUMBER = 2**63
+_ALIVE = _CURRENT + 1 + FUTURES
+_FIRST = 1
+
+
+class EpochState(StrEnum):
+    """What an epoch is good for."""
+
+    FUTURE = "future"
+    NEXT = "next"
+    CURRENT = "current"
+    PREVIOUS = "previous"
+    RETIRED = "retired"
+    REVOKED = "revoked"
+
+
+STATES: tuple[EpochState, ...] = (
+    EpochState.PREVIOUS,
+    EpochState.PREVIOUS,
+    EpochState.CURRENT,
+    EpochState.NEXT,
+    EpochState.FUTURE,
+    EpochState.FUTURE,
+)
+"""The state of each epoch alive, oldest first. A rotation moves every epoch one place towards the front.
+
+| state | backends hold its keys | cookies are minted under it | becomes, by rotation |
+|---|---|---|---|
+| future | those that read keys only when they start | no | next (or future) |
+| next | yes | no | current |
+| current | yes | by backends, and by the gateway for those that proved it | previous |
+| previous | yes | by the gateway for backends that have proved nothing newer | previous, then retired |
+| retired | no, its root is gone | no | |
+| revoked | no, its root is gone | no | |
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One generation of the root secret; `created` is in Unix seconds."""
+    """One generation of the root secret; `created` is in Unix seconds.
+
+    A revoked epoch that still stands among the alive ones holds a root that was never used: its place in the
+    backends' key files must be filled.
+    """
 
     number: int
     created: float
     root: bytes = field(repr=False)
+    revoked: bool = False
+
+    @property
+    def key_id(self) -> int:
+        """The id of its keys in cookies.
+
+        That two key groups use the same id does no harm, since neither can open the other's cookies.
+        """
+        return self.number % 2**32
 
     def key(self, key_group: str, aead: Aead) -> ServerKey:
-        """Return the cookie key of a key group.
-
-        The key's id is the epoch's number: consecutive ids are what chrony's slots and ntpd-rs's key file demand,
-        and that two groups use the same id does no harm, since neither can open the other's cookies.
-        """
+        """Return the cookie key of a key group."""
         info = b"\0".join(
             (b"ntspool cookie key", key_group.encode(), self.number.to_bytes(8, "big"), aead.to_bytes(2, "big"))
         )
         kdf = HKDF(algorithm=SHA256(), length=aead.key_length, salt=None, info=info)
-        return ServerKey(self.number % 2**32, kdf.derive(self.root))
+        return ServerKey(self.key_id, kdf.derive(self.root))
+
+
+@dataclass(frozen=True, slots=True)
+class EndedEpoch:
+    """An epoch whose root is gone: when it was made and ended, Unix seconds, and whether it was revoked."""
+
+    number: int
+    created: float
+    ended: float
+    revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """Four epochs, oldest first: previous two, current, next. `rotated` is when current became so, Unix seconds."""
+    """The epochs alive, oldest first (see STATES), and those that have ended, newest first.
+
+    `rotated` is when the current epoch became so, in Unix seconds; `first` is the first epoch that was ever minted
+    under.
+    """
 
     epochs: tuple[Epoch, ...]
     rotated: float
+    first: int
+    ended: tuple[EndedEpoch, ...] = ()
 
     @property
     def current(self) -> Epoch:
-        """The epoch that cookies are minted under."""
+        """The epoch that backends mint under, and the gateway for those that have proved it."""
         return self.epochs[_CURRENT]
 
     @property
     def next(self) -> Epoch:
         """The epoch that backends already hold and that the next rotation makes current."""
-        return self.epochs[-1]
+        return self.epochs[_CURRENT + 1]
+
+    @property
+    def mintable(self) -> tuple[Epoch, ...]:
+        """The epochs that cookies may be minted under, newest first."""
+        return tuple(epoch for epoch in reversed(self.epochs[: _CURRENT + 1]) if not epoch.revoked)
+
+    def state(self, number: int) -> EpochState | None:
+        """Return the state of an epoch, None for a number that is unknown or was forgotten."""
+        for epoch, state in zip(self.epochs, STATES, strict=True):
+            if epoch.number == number:
+                return EpochState.REVOKED if epoch.revoked else state
+        for past in self.ended:
+            if past.number == number:
+                return EpochState.REVOKED if past.revoked else EpochState.RETIRED
+        return None
 
     def keys(self, key_group: str, cookie_format: CookieFormat) -> KeySet:
-        """Return what the key file of a key group's backends holds."""
+        """Return what the key file of a key group's backends holds: four keys, or six where a reload is a restart."""
         aead = SERVER_AEAD[cookie_format]
-        return KeySet(tuple(epoch.key(key_group, aead) for epoch in self.epochs), _CURRENT)
+        restarts = cookie_format in (CookieFormat.NTPSEC, CookieFormat.NTPD_RS)
+        epochs = self.epochs if restarts else self.epochs[:SLOTS]
+        if cookie_format is CookieFormat.NTPD_RS:
+            epochs = _without_gaps(epochs)
+        keys = tuple(epoch.key(key_group, aead) for epoch in epochs)
+        return KeySet(keys, [key.id for key in keys].index(self.current.key_id))
 
-    def rotate(self, now: float, root: bytes) -> "Keyring":
-        """Return the keyring after a rotation: next becomes current, and `root`, fresh randomness, the new next.
-
-        Only safe once every backend has proved that it holds `next`.
-        """
-        fresh = Epoch(self.next.number + 1, now, root)
-        return replace(self, epochs=(*self.epochs[1:], fresh), rotated=now)
-
-    def encode(self) -> bytes:
-        """Return the keyring as it is kept on disk: JSON, roots in base64. Secret."""
-        epochs = [
-            {"number": epoch.number, "created": epoch.created, "root": base64.b64encode(epoch.root).decode()}
-            for epoch in self.epochs
-        ]
-        return json.dumps({"format": _FORMAT, "rotated": self.rotated, "epochs": epochs}, indent=1).encode() + b"\n"
-
-
-def create(now: float, roots: bytes) -> Keyring:
-    """Return a new keyring from EPOCHS * ROOT_LENGTH bytes of fresh randomness."""
-    pieces = [roots[at : at + ROOT_LENGTH] for at in range(0, EPOCHS * ROOT_LENGTH, ROOT_LENGTH)]
-    return Keyring(tuple(Epoch(number, now, root) for number, root in enumerate(pieces, start=1)), rotated=now)
-
-
-def decode(data: bytes) -> Keyring:
-    """Return the keyring kept in `data`; raises StateError when it is damaged or of a later version of ntspool."""
-    try:
-        kept = json.loads(data)
-        if kept["format"] != _FORMAT:
-            raise StateError(f"the keyring has format {kept['format']}; this ntspool reads format {_FORMAT}")
-        epochs = tuple(
-            Epoch(int(each["number"]), float(each["created"]), base64.b64decode(each["root"], validate=True))
-            for each in kept["epochs"]
+    def rotate(self, now: float, random: Callable[[int], bytes]) -> "Keyring":
+        """Return the keyring after a rotation; whether that is safe is for `proofs.obstacles` to say."""
+        fresh = Epoch(self.epochs[-1].number + 1, now, random(ROOT_LENGTH))
+        return replace(
+            self,
+            epochs=(*self.epochs[1:], fresh),
+            rotated=now,
+            ended=_remember(self.ended, self.epochs[0], now),
         )
-        keyring = Keyring(epochs, float(kept["rotated"]))
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise StateError("the keyring is damaged; restore it from a backup") from None
-    numbers = [epoch.number for epoch in epochs]
-    if len(epochs) != EPOCHS or numbers != list(range(numbers[0], numbers[0] + EPOCHS)):
-        raise StateError("the keyring is damaged: it does not hold four epochs in a row; restore it from a backup")
-    times = (keyring.rotated, *(epoch.created for epoch in epochs))
-    if not 0 <= numbers[0] <= _HIGHEST_NUMBER or not all(map(isfinite, times)):
-        raise StateError("the keyring is damaged: a number or a time is out of range; restore it from a backup")
-    if any(len(epoch.root) != ROOT_LENGTH for epoch in epochs):
-        raise StateError(f"the keyring is damaged: a root has not {ROOT_LENGTH} bytes; restore it from a backup")
-    return keyring
+
+    def revoke(self, number: int, now: float, random: Callable[[int], bytes]) -> "Keyring":
+        """Return the keyring without an epoch that must not be trusted any more; raises KeyError if it is not alive.
+
+        Its root is gone at once: no key file that is made from now on opens a cookie minted under it. A revoked
+        current epoch hands over to the next one, which backends hold already.
+        """
+        index = next((at for at, epoch in enumerate(self.epochs) if epoch.number == number), None)
+        if index is None or self.epochs[index].revoked:
+            raise KeyError(number)
+        if index == _CURRENT:
+            return self.rotate(now, random).revoke(number, now, random)
+        filled = list(self.epochs)
+        if index < _CURRENT:
+            filled[index] = replace(filled[index], root=random(ROOT_LENGTH), revoked=True)
+            return replace(self, epochs=tuple(filled))
+        # What was promised for the future must be replaced under numbers that fall into the same slots.
+        for at in range(index, _ALIVE):
+            filled[at] = Epoch(self.epochs[at].number + SLOTS, now, random(ROOT_LENGTH))
+        return replace(self, epochs=tuple(filled), ended=_remember(self.ended, self.epochs[index], now, revoked=True))
+
+
+def create(now: float, random: Callable[[int], bytes]) -> Keyring:
+    """Return a new keyring; `random(n)` returns n fresh random bytes."""
+    epochs = tuple(Epoch(number, now, random(ROOT_LENGTH)) for number in range(_FIRST, _FIRST + _ALIVE))
+    return Keyring(epochs, rotated=now, first=_FIRST + _CURRENT)
+
+
+HISTORY = 50
+"""Ended epochs to remember, for `keys status`."""
+
+
+def _remember(
+    ended: tuple[EndedEpoch, ...], epoch: Epoch, now: float, *, revoked: bool = False
+) -> tuple[EndedEpoch, ...]:
+    past = EndedEpoch(epoch.number, epoch.created, now, revoked or epoch.revoked)
+    return (past, *ended)[:HISTORY]
+
+
+def _without_gaps(epochs: tuple[Epoch, ...]) -> tuple[Epoch, ...]:
+    """Return the epochs with the numbers that a revocation jumped over filled: ntpd-rs's key file knows no gaps."""
+    filled: list[Epoch] = []
+    for epoch in epochs:
+        # The filler differs from the epoch it is derived from by its number, so nobody else's key comes out.
+        missing = range(filled[-1].number + 1 if filled else epoch.number, epoch.number)
+        filled.extend(replace(epoch, number=number) for number in missing)
+        filled.append(epoch)
+    return tuple(filled)

@@ -36,7 +36,10 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A backend as workers may give it out now: the addresses that are UP, and the key to mint under."""
+    """A backend as workers may give it out now: the addresses that are UP, and the key to mint under.
+
+    A backend without a proved epoch is not UP, whatever its probes say; its key is then never used.
+    """
 
     backend: Backend
     up: tuple[Address, ...]

@@ -23,6 +23,9 @@ _MAC_LENGTHS = (4, 20, 24)
 _UNIX_EPOCH = 2_208_988_800 << 32
 _ERA = 1 << 64
 
+_UNSYNCHRONIZED_LEAP = 3
+_MAX_STRATUM = 15
+
 
 class Mode(IntEnum):
     """The association modes that this project speaks (RFC 5905 figure 10)."""
@@ -66,6 +69,11 @@ class Header:
     def root_distance(self) -> float:
         """Half the root delay plus the root dispersion, in seconds: how far off the sender may be itself."""
         return (self.root_delay / 2 + self.root_dispersion) / 65536
+
+    @property
+    def synchronized(self) -> bool:
+        """Whether the server says that its clock is good: leap is not 3, stratum is 1 to 15 (RFC 5905 figure 11)."""
+        return self.leap != _UNSYNCHRONIZED_LEAP and 1 <= self.stratum <= _MAX_STRATUM
 
     @property
     def kiss_code(self) -> str | None:

@@ -1,5 +1,7 @@
 """Key files: golden bytes, round trips, what daemons accept and refuse, and garbage."""
 
+from itertools import accumulate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +17,11 @@ NOW = 0x65432100
 
 def key_set(cookie_format, first_id=0xABCD, count=4, current=2):
     """Keys with consecutive ids whose secrets are all 00, all 01, ..."""
+    return key_set_of(cookie_format, *((first_id + index) % (1 << 32) for index in range(count)), current=current)
+
+
+def key_set_of(cookie_format, *ids, current=2):
     length = SERVER_AEAD[cookie_format].key_length
-    ids = ((first_id + index) % (1 << 32) for index in range(count))
     return KeySet(tuple(ServerKey(each, bytes([index]) * length) for index, each in enumerate(ids)), current)
 
 
@@ -24,13 +29,15 @@ def key_set(cookie_format, first_id=0xABCD, count=4, current=2):
 def our_keys(draw, cookie_format):
     """Any key set that `render` takes for this format."""
     count = 4 if cookie_format is CHRONY else draw(st.integers(1, 10))
-    least = {CHRONY: 2, NTPSEC: max(0, count - 2)}.get(cookie_format, 0)
-    current = 2 if cookie_format is CHRONY else draw(st.integers(least, count - 1))
+    current = 2 if cookie_format is CHRONY else draw(st.integers(0, count - 1))
     length = SERVER_AEAD[cookie_format].key_length
     secrets = draw(st.lists(st.binary(min_size=length, max_size=length), min_size=count, max_size=count))
-    first_id = draw(st.integers(0, 0xFFFFFFFF))
+    # Every revocation of an epoch to come makes the ids jump by four.
+    jumps = st.just(0) if cookie_format is NTPD_RS else st.integers(0, 1000)
+    gaps = draw(st.lists(jumps, min_size=count - 1, max_size=count - 1))
+    ids = accumulate((1 + 4 * gap for gap in gaps), initial=draw(st.integers(0, 0xFFFFFFFF)))
     return KeySet(
-        tuple(ServerKey((first_id + index) % (1 << 32), secret) for index, secret in enumerate(secrets)), current
+        tuple(ServerKey(each % (1 << 32), secret) for each, secret in zip(ids, secrets, strict=True)), current
     )
 
 
@@ -92,12 +99,28 @@ def test_secrets_of_another_length_are_not_rendered(cookie_format):
         render(cookie_format, wrong, NOW)
 
 
-@pytest.mark.parametrize("cookie_format", CookieFormat)
-@pytest.mark.parametrize("ids", [(1, 2, 3, 5), (4, 3, 2, 1), (1, 2, 7, 8), (0xFFFFFFFE, 0xFFFFFFFF, 1, 2)])
-def test_ids_that_are_not_consecutive_are_not_rendered(cookie_format, ids):
-    length = SERVER_AEAD[cookie_format].key_length
-    with pytest.raises(ValueError, match="not consecutive"):
-        render(cookie_format, KeySet(tuple(ServerKey(each, bytes(length)) for each in ids), 2), NOW)
+@pytest.mark.parametrize(
+    "ids", [(1, 2, 3, 5), (4, 3, 2, 1), (1, 2, 7, 8), (1, 2, 3, 8), (0xFFFFFFFE, 0xFFFFFFFF, 1, 2)]
+)
+def test_ntpd_rs_ids_with_gaps_are_not_rendered(ids):
+    with pytest.raises(ValueError, match="ntpd-rs's keys are consecutive"):
+        render(NTPD_RS, key_set_of(NTPD_RS, *ids), NOW)
+
+
+@pytest.mark.parametrize(
+    "ids", [(1, 2, 3, 5), (4, 3, 2, 1), (1, 2, 4, 5), (0xFFFFFFFE, 0xFFFFFFFF, 1, 2), (1, 2, 3, 7)]
+)
+@pytest.mark.parametrize("render_chrony", [lambda keys: render(CHRONY, keys, NOW), render_chrony_nks1])
+def test_chronys_ids_that_would_share_a_slot_are_not_rendered(ids, render_chrony):
+    with pytest.raises(ValueError, match="consecutive modulo four"):
+        render_chrony(key_set_of(CHRONY, *ids))
+
+
+@pytest.mark.parametrize("ids", [(1, 2, 3, 8), (1, 2, 7, 8), (1, 6, 7, 12), (0xFFFFFFFE, 0xFFFFFFFF, 0, 5)])
+@pytest.mark.parametrize("cookie_format", [CHRONY, NTPSEC, NTSPOOL])
+def test_a_revoked_epoch_to_come_leaves_a_gap_of_four(cookie_format, ids):
+    keys = key_set_of(cookie_format, *ids)
+    assert parse(cookie_format, render(cookie_format, keys, NOW)) == keys
 
 
 @pytest.mark.parametrize(("count", "current"), [(3, 2), (5, 2), (4, 3), (4, 1), (1, 0)])
@@ -108,10 +131,17 @@ def test_chrony_takes_four_keys_of_which_the_third_mints(count, current):
         render_chrony_nks1(key_set(CHRONY, count=count, current=current))
 
 
-@pytest.mark.parametrize(("count", "current"), [(11, 10), (4, 1), (3, 0)])
-def test_ntpsec_takes_ten_keys_of_which_one_follows_the_current(count, current):
+def test_ntpsec_takes_ten_keys():
+    assert len(parse(NTPSEC, render(NTPSEC, key_set(NTPSEC, count=10, current=2), NOW)).keys) == 10
     with pytest.raises(ValueError, match="ten keys"):
-        render(NTPSEC, key_set(NTPSEC, count=count, current=current), NOW)
+        render(NTPSEC, key_set(NTPSEC, count=11, current=10), NOW)
+
+
+def test_ntpsecs_file_holds_the_current_then_the_future_then_the_past():
+    data = render(NTPSEC, key_set_of(NTPSEC, 1, 2, 3, 8, 9, 14), NOW)
+    assert [line for line in data.splitlines() if line.startswith(b"I")] == [
+        b"I: %d" % number for number in (3, 8, 9, 14, 2, 1)
+    ]
 
 
 @pytest.mark.parametrize("now", [-1, 1 << 64])
@@ -198,6 +228,10 @@ def ntpsec_file(*ids, length=32):
         pytest.param([500, 9, 77], [77, 9, 500], 2, id="rotated by ntpd: no next"),
         pytest.param([7, 8, 6, 5], [5, 6, 7, 8], 2, id="ours"),
         pytest.param([7, 8], [7, 8], 0, id="ours, current and next only"),
+        pytest.param([7, 12, 13, 18, 6, 5], [5, 6, 7, 12, 13, 18], 2, id="ours, with three to come and gaps"),
+        pytest.param(
+            [0xFFFFFFFE, 0xFFFFFFFF, 4, 5, 0xFFFFFFFD], [0xFFFFFFFD, 0xFFFFFFFE, 0xFFFFFFFF, 4, 5], 1, id="gap wraps"
+        ),
         pytest.param([7, 6, 8], [8, 6, 7], 2, id="a later position is older whatever its id"),
         pytest.param([0xFFFFFFFF, 0, 0xFFFFFFFE], [0xFFFFFFFE, 0xFFFFFFFF, 0], 1, id="ids wrap"),
     ],

@@ -1,34 +1,44 @@
-"""ntspool/pool/keyring.py: which keys come out of the roots, and what is kept of them on disk."""
+"""ntspool/pool/keyring.py: which keys come out of the roots, and what rotations and revocations make of the epochs."""
 
 import base64
-import json
-from dataclasses import replace
+import random
+from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ntspool.errors import StateError
 from ntspool.pool import keyfiles, keyring
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat
-from ntspool.pool.keyring import EPOCHS, ROOT_LENGTH, Epoch, Keyring
+from ntspool.pool.keyring import HISTORY, ROOT_LENGTH, STATES, EndedEpoch, Epoch, EpochState, Keyring
 from ntspool.wire.aead import Aead
 
 ROOT = bytes(range(32))
-ROOTS = bytes(range(128))
 NOW = 1_800_000_000.25
-RING = keyring.create(NOW, ROOTS)
+LATER = NOW + 86400
+FRESH = random.Random(3).randbytes
+RING = keyring.create(NOW, FRESH)
+FUTURE, NEXT, CURRENT, PREVIOUS, RETIRED, REVOKED = EpochState
 
 numbers = st.integers(0, 2**40)
 roots = st.binary(min_size=ROOT_LENGTH, max_size=ROOT_LENGTH)
-times = st.floats(0, 1e11)
 groups = st.text(st.characters(codec="utf-8"), max_size=20)
+# An epoch to revoke, by its place among those alive, or a rotation.
+steps = st.lists(st.sampled_from(["rotate", *range(len(STATES))]), max_size=30)
 
 
-@st.composite
-def keyrings(draw):
-    first = draw(numbers)
-    return Keyring(tuple(Epoch(first + n, draw(times), draw(roots)) for n in range(EPOCHS)), draw(times))
+def walk(ring, steps, fresh=FRESH):
+    """Yield the keyrings that `steps` lead through; a step that revokes what is revoked already is left out."""
+    for step in steps:
+        if step == "rotate":
+            ring = ring.rotate(LATER, fresh)
+        elif not ring.epochs[step].revoked:
+            ring = ring.revoke(ring.epochs[step].number, LATER, fresh)
+        yield ring
+
+
+def numbers_of(ring):
+    return [epoch.number for epoch in ring.epochs]
 
 
 # Derivation.
@@ -66,71 +76,174 @@ def test_no_two_keys_have_a_beginning_in_common(inputs):
     assert len({secret[:16] for secret in secrets}) == len(inputs)
 
 
-def test_when_an_epoch_was_made_does_not_change_its_keys():
+def test_when_an_epoch_was_made_and_whether_it_is_revoked_does_not_change_its_keys():
     aead = Aead.AES_SIV_CMAC_256
-    assert Epoch(1, 0.0, ROOT).key("a", aead) == Epoch(1, NOW, ROOT).key("a", aead)
+    assert Epoch(1, 0.0, ROOT).key("a", aead) == Epoch(1, NOW, ROOT, revoked=True).key("a", aead)
 
 
 @pytest.mark.parametrize("cookie_format", CookieFormat)
 def test_the_keys_of_a_key_file(cookie_format):
+    """Daemons that read keys only when they start get two more future ones."""
     aead = SERVER_AEAD[cookie_format]
+    count = 6 if cookie_format in (CookieFormat.NTPSEC, CookieFormat.NTPD_RS) else 4
     keys = RING.keys("europe", cookie_format)
-    assert keys.keys == tuple(epoch.key("europe", aead) for epoch in RING.epochs)
+    assert keys.keys == tuple(epoch.key("europe", aead) for epoch in RING.epochs[:count])
     assert keys.keys[keys.current] == RING.current.key("europe", aead)
-    assert keys.keys[-1] == RING.next.key("europe", aead)
-    assert keyfiles.parse(cookie_format, keyfiles.render(cookie_format, keys, int(NOW))).keys == keys.keys
+    assert keys.keys[keys.current + 1] == RING.next.key("europe", aead)
 
 
 @given(st.integers(0, 2**34) | st.integers(2**32 - 8, 2**32 + 2), st.sampled_from(CookieFormat))
 def test_ids_are_consecutive_also_where_they_wrap_around(first, cookie_format):
-    ring = Keyring(tuple(Epoch(first + n, NOW, ROOT) for n in range(EPOCHS)), NOW)
+    ring = Keyring(tuple(Epoch(first + n, NOW, ROOT) for n in range(len(STATES))), NOW, first)
     keys = ring.keys("europe", cookie_format)
-    assert [key.id for key in keys.keys] == [(first + n) % 2**32 for n in range(EPOCHS)]
-    assert keyfiles.render(cookie_format, keys, int(NOW))
+    assert [key.id for key in keys.keys] == [(first + n) % 2**32 for n in range(len(keys.keys))]
+    assert keyfiles.parse(cookie_format, keyfiles.render(cookie_format, keys, int(NOW))) == keys
 
 
-# Rotation.
+# States.
 
 
 def test_a_new_keyring():
-    assert [epoch.number for epoch in RING.epochs] == [1, 2, 3, 4]
-    assert b"".join(epoch.root for epoch in RING.epochs) == ROOTS
+    fresh = random.Random(3).randbytes
+    assert numbers_of(RING) == [1, 2, 3, 4, 5, 6]
+    assert [epoch.root for epoch in RING.epochs] == [fresh(ROOT_LENGTH) for _ in range(6)]
     assert {epoch.created for epoch in RING.epochs} == {RING.rotated} == {NOW}
     assert (RING.current, RING.next) == (RING.epochs[2], RING.epochs[3])
+    assert (RING.first, RING.ended) == (3, ())
+    assert [epoch.number for epoch in RING.mintable] == [3, 2, 1]
 
 
-@given(keyrings(), times, roots)
-def test_a_rotation_shifts(ring, now, root):
-    rotated = ring.rotate(now, root)
-    assert rotated.epochs == (*ring.epochs[1:], Epoch(ring.next.number + 1, now, root))
-    assert rotated.current == ring.next
-    assert rotated.rotated == now
+def test_an_epoch_goes_through_its_states():
+    ring, states = RING, []
+    for _ in range(7):
+        states.append(ring.state(6))
+        ring = ring.rotate(LATER, FRESH)
+    assert states == [FUTURE, FUTURE, NEXT, CURRENT, PREVIOUS, PREVIOUS, RETIRED]
+    assert ring.state(0) is None
+    assert ring.state(100) is None
 
 
-def test_a_cookie_lives_for_two_more_rotations():
-    ring, minted_under = RING, RING.current
-    for lives in (True, True, False):
-        ring = ring.rotate(NOW, ROOT)
-        assert (minted_under in ring.epochs) == lives
+def test_a_rotation_shifts():
+    rotated = RING.rotate(LATER, lambda length: ROOT[:length])
+    assert rotated.epochs == (*RING.epochs[1:], Epoch(7, LATER, ROOT))
+    assert rotated.current == RING.next
+    assert (rotated.rotated, rotated.first) == (LATER, 3)
+    assert rotated.ended == (EndedEpoch(1, NOW, LATER, revoked=False),)
 
 
-# On disk.
+def test_only_so_many_ended_epochs_are_remembered():
+    *_, ring = walk(RING, ["rotate"] * (HISTORY + 5))
+    assert [past.number for past in ring.ended] == list(range(HISTORY + 5, 5, -1))
+    assert (ring.state(6), ring.state(5)) == (RETIRED, None)
 
 
-@given(keyrings())
-def test_round_trip(ring):
-    assert keyring.decode(ring.encode()) == ring
+# Revocation.
 
 
-def test_the_form_on_disk():
-    assert json.loads(RING.encode()) == {
-        "format": 1,
-        "rotated": NOW,
-        "epochs": [
-            {"number": 1 + n, "created": NOW, "root": base64.b64encode(ROOTS[32 * n : 32 * n + 32]).decode()}
-            for n in range(4)
-        ],
-    }
+@pytest.mark.parametrize(
+    ("index", "alive", "current"),
+    [
+        (0, [1, 2, 3, 4, 5, 6], 3),
+        (1, [1, 2, 3, 4, 5, 6], 3),
+        (2, [2, 3, 4, 5, 6, 7], 4),
+        (3, [1, 2, 3, 8, 9, 10], 3),
+        (4, [1, 2, 3, 4, 9, 10], 3),
+        (5, [1, 2, 3, 4, 5, 10], 3),
+    ],
+)
+def test_a_revoked_epoch_is_gone_wherever_it_stood(index, alive, current):
+    revoked = RING.epochs[index]
+    ring = RING.revoke(revoked.number, LATER, FRESH)
+    assert ring.state(revoked.number) is REVOKED
+    assert revoked.root not in {epoch.root for epoch in ring.epochs}
+    assert numbers_of(ring) == alive
+    assert ring.current.number == current
+    assert revoked.number not in {epoch.number for epoch in ring.mintable}
+    assert ring.rotated == (LATER if index == 2 else NOW)
+
+
+@pytest.mark.parametrize("index", [3, 4, 5])
+def test_no_root_that_was_promised_after_a_revoked_epoch_is_kept(index):
+    """Nothing older is replaced: its cookies are in use."""
+    ring = RING.revoke(RING.epochs[index].number, LATER, FRESH)
+    kept = [epoch in RING.epochs for epoch in ring.epochs]
+    assert kept == [True] * index + [False] * (6 - index)
+    assert ring.ended == (EndedEpoch(RING.epochs[index].number, NOW, LATER, revoked=True),)
+
+
+@pytest.mark.parametrize("cookie_format", CookieFormat)
+@pytest.mark.parametrize("index", range(6))
+def test_no_key_of_a_revoked_epoch_gets_into_a_key_file(index, cookie_format):
+    revoked = RING.epochs[index]
+    ring = RING.revoke(revoked.number, LATER, FRESH)
+    secrets = {key.secret for key in ring.keys("europe", cookie_format).keys}
+    assert revoked.key("europe", SERVER_AEAD[cookie_format]).secret not in secrets
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_an_epoch_is_revoked_once(index):
+    number = RING.epochs[index].number
+    ring = RING.revoke(number, LATER, FRESH)
+    with pytest.raises(KeyError):
+        ring.revoke(number, LATER, FRESH)
+
+
+@pytest.mark.parametrize("number", [0, 7, -1])
+def test_what_is_not_alive_is_not_revoked(number):
+    with pytest.raises(KeyError):
+        RING.revoke(number, LATER, FRESH)
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_a_revoked_epoch_stays_so_through_many_rotations(index):
+    number = RING.epochs[index].number
+    ring = RING.revoke(number, LATER, FRESH)
+    for rotated in walk(ring, ["rotate"] * 12):
+        assert rotated.state(number) is REVOKED
+    [ended] = [past for past in rotated.ended if past.number == number]
+    assert ended.revoked
+    assert [b - a for a, b in pairwise(numbers_of(rotated))] == [1] * 5, "the gap has passed by"
+
+
+def test_revoking_the_next_epoch_again_and_again():
+    ring = RING
+    for expected in (8, 12, 16):
+        ring = ring.revoke(ring.next.number, LATER, FRESH)
+        assert ring.next.number == expected
+    assert [past.number for past in ring.ended] == [12, 8, 4]
+
+
+def test_without_gaps_for_ntpd_rs_nobody_elses_key_is_given_out():
+    ring = RING.revoke(4, LATER, FRESH)
+    keys = ring.keys("europe", CookieFormat.NTPD_RS)
+    assert [key.id for key in keys.keys] == list(range(1, 11))
+    assert keys.keys[keys.current].id == 3
+    others = {epoch.key("europe", Aead.AES_SIV_CMAC_512).secret for epoch in (*RING.epochs, *ring.epochs)}
+    assert others.isdisjoint(key.secret for key in keys.keys[3:7]), "what fills the gap belongs to no epoch"
+
+
+@given(steps, st.integers(0, 2**64))
+def test_whatever_is_rotated_and_revoked(steps, seed):
+    fresh = random.Random(seed).randbytes
+    ring = keyring.create(NOW, fresh)
+    seen, gone = {epoch.root: epoch.number for epoch in ring.epochs}, set()
+    for after in walk(ring, steps, fresh):
+        assert len(after.epochs) == len(STATES)
+        assert all(b > a and (b - a) % 4 == 1 for a, b in pairwise(numbers_of(after))), "chrony's slots"
+        assert not any(epoch.revoked for epoch in after.epochs[2:]), "no revoked epoch comes to be minted under"
+        assert after.current in after.mintable
+        for epoch in after.epochs:
+            if epoch.root not in seen and not epoch.revoked:
+                assert epoch.number not in seen.values(), "ids never collide"
+            assert seen.setdefault(epoch.root, epoch.number) == epoch.number, "no two epochs share material"
+        gone |= {epoch.root for epoch in ring.epochs if epoch not in after.epochs}
+        assert gone.isdisjoint(epoch.root for epoch in after.epochs), "roots never come back"
+        ring = after
+    for cookie_format in CookieFormat:
+        keys = ring.keys("europe", cookie_format)
+        assert keys.keys[keys.current].id == ring.current.key_id
+        assert {epoch.key_id for epoch in ring.epochs[:4]} <= {key.id for key in keys.keys}
+        assert keyfiles.parse(cookie_format, keyfiles.render(cookie_format, keys, int(NOW))) == keys
 
 
 def test_secrets_are_not_shown():
@@ -141,107 +254,3 @@ def test_secrets_are_not_shown():
     for secret in secrets:
         for spelt in (repr(secret)[2:-1], secret.hex(), base64.b64encode(secret).decode()):
             assert spelt not in shown
-
-
-def kept(**changes):
-    return json.loads(RING.encode()) | changes
-
-
-def epochs(**changes):
-    """Return the epochs as kept, the first of them changed."""
-    first, *others = kept()["epochs"]
-    return [first | changes, *others]
-
-
-@pytest.mark.parametrize(
-    ("damaged", "words"),
-    [
-        (kept(format=2), "format 2; this ntspool reads format 1"),
-        (kept(format=None), "format None"),
-        ({}, "damaged; restore"),
-        ([], "damaged; restore"),
-        (None, "damaged; restore"),
-        ("text", "damaged; restore"),
-        (kept(epochs=None), "damaged; restore"),
-        (kept(epochs=7), "damaged; restore"),
-        (kept(epochs=["text"] * 4), "damaged; restore"),
-        (kept(rotated=None), "damaged; restore"),
-        (kept(rotated="soon"), "damaged; restore"),
-        (kept(rotated=float("nan")), "out of range"),
-        (kept(rotated=10**400), "damaged; restore"),
-        (kept(epochs=[]), "four epochs in a row"),
-        (kept(epochs=epochs()[:3]), "four epochs in a row"),
-        (kept(epochs=epochs()[1:]), "four epochs in a row"),
-        (kept(epochs=[*epochs(), epochs()[0] | {"number": 5}]), "four epochs in a row"),
-        (kept(epochs=epochs()[::-1]), "four epochs in a row"),
-        (kept(epochs=epochs(number=0)), "four epochs in a row"),
-        (kept(epochs=[epochs(number=n - 1)[0] for n in range(4)]), "out of range"),
-        (kept(epochs=[epochs(number=2**64 + n)[0] for n in range(4)]), "out of range"),
-        (kept(epochs=epochs(number=float("inf"))), "damaged; restore"),
-        (kept(epochs=epochs(number="one")), "damaged; restore"),
-        (kept(epochs=epochs(created=None)), "damaged; restore"),
-        (kept(epochs=epochs(created=float("-inf"))), "out of range"),
-        (kept(epochs=epochs(root=None)), "damaged; restore"),
-        (kept(epochs=epochs(root="ä")), "damaged; restore"),
-        (kept(epochs=epochs(root="AAA")), "damaged; restore"),
-        (kept(epochs=epochs(root=epochs()[0]["root"] + "\n")), "damaged; restore"),
-        (kept(epochs=epochs(root="")), "has not 32 bytes"),
-        (kept(epochs=epochs(root=base64.b64encode(bytes(31)).decode())), "has not 32 bytes"),
-        (kept(epochs=epochs(root=base64.b64encode(bytes(33)).decode())), "has not 32 bytes"),
-    ],
-)
-def test_damage_is_told(damaged, words):
-    with pytest.raises(StateError, match=words):
-        keyring.decode(json.dumps(damaged).encode())
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\0", b"\xff", b"[" * 100_000, b'{"format": 1', RING.encode()[:-3], b"9" * 5000, b"\xfe\xff"]
-)
-def test_what_is_no_json_is_damage(data):
-    with pytest.raises(StateError, match="damaged; restore it from a backup"):
-        keyring.decode(data)
-
-
-@given(st.binary(max_size=60))
-def test_any_bytes_raise_only_state_errors(data):
-    with pytest.raises(StateError):
-        keyring.decode(data)
-
-
-ENCODED = RING.encode()
-
-
-@given(st.integers(0, len(ENCODED) - 1), st.integers(0, 40), st.binary(max_size=8))
-def test_a_changed_file_is_refused_or_means_a_usable_keyring(at, cut, put):
-    try:
-        ring = keyring.decode(ENCODED[:at] + put + ENCODED[at + cut :])
-    except StateError:
-        return
-    check_usable(ring)
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from([10**400, 2**64]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=6,
-)
-changed_epochs = st.dictionaries(st.sampled_from(["number", "created", "root"]), values).map(lambda new: epochs(**new))
-
-
-@settings(max_examples=300)
-@given(st.dictionaries(st.sampled_from(["format", "rotated", "epochs"]), values), st.none() | changed_epochs)
-def test_changed_json_is_refused_or_means_a_usable_keyring(changes, new_epochs):
-    changed = kept(**changes) | ({} if new_epochs is None else {"epochs": new_epochs})
-    try:
-        ring = keyring.decode(json.dumps(changed).encode())
-    except StateError:
-        return
-    check_usable(ring)
-
-
-def check_usable(ring):
-    """Whatever was accepted can be used, kept again and rotated."""
-    assert keyring.decode(ring.encode()) == ring
-    assert len(ring.rotate(NOW, ROOT).keys("europe", CookieFormat.CHRONY).keys) == EPOCHS
-    assert replace(ring, rotated=NOW).rotated == NOW
