@@ -3,9 +3,25 @@
 import asyncio
 import pickle
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _LENGTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A worker's word that it serves from the Snapshot of this revision."""
+
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a worker has done since its last tally: sessions minted, by the key id that they were minted under."""
+
+    minted: Mapping[int, int]
 
 
 class Channel:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ntspool.errors import ConflictError, StateError
+from ntspool.net.atomic import owners_only, write_atomically
 
 
 class FileStore:
@@ -42,7 +43,11 @@ class FileStore:
                 held = self.get(name)
                 if (held and held[1]) != revision:
                     raise ConflictError(f"{self._directory / name} was changed by somebody else")
-                write_atomically(self._directory / name, data, self._directory.stat())
+                for torn in self._directory.glob(f".{name}.*.tmp"):
+                    # Nobody else writes while we hold the lock: whoever left it was killed, and it may be secret.
+                    torn.unlink()
+                # What root prepares, the service's own user must be able to read.
+                write_atomically(self._directory / name, data, owners_only(self._directory))
         except OSError as error:
             raise StateError(f"{self._directory} cannot be written: {error.strerror}") from error
 
@@ -61,37 +66,6 @@ class FileStore:
             yield
         finally:
             os.close(descriptor)
-
-
-def write_atomically(path: Path, data: bytes, owner: os.stat_result | None = None) -> None:
-    """Replace `path` by `data`, mode 0600, so that a crash leaves the old file or the new one. Raises OSError.
-
-    Run by root, the file is given to `owner`: what root prepares, the service's own user must be able to read.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            if owner is not None and os.geteuid() == 0:
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename in `directory` last beyond a power failure."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse_unsafe(path: Path, status: os.stat_result) -> None:

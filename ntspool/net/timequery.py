@@ -6,11 +6,12 @@ import socket
 import time
 from dataclasses import dataclass, field
 
-from ntspool.errors import RemoteError, WireError
+from ntspool.errors import KissOfDeathError, NtsNakError, RemoteError, WireError
 from ntspool.pool.cookies import Association
 from ntspool.pool.nts import (
     UNIQUE_ID_MINIMUM,
     Measurement,
+    Refusal,
     Refused,
     Request,
     Response,
@@ -37,8 +38,9 @@ async def query_time(
 ) -> TimeAnswer:
     """Send one NTS-protected request to an IP literal and return the verified answer.
 
-    Raises RemoteError when none comes within `timeout` seconds; its words are the cause: no answer, refused by
-    ICMP, NTS NAK, kiss-o'-death, bad authenticator. Raises OSError when this system has no socket to give.
+    Raises RemoteError when none comes within `timeout` seconds, NtsNakError if an NTS NAK came, and at once
+    KissOfDeathError when the server says under its key that it has no time for us; the words are the cause: no answer,
+    refused by ICMP, NTS NAK, kiss-o'-death, bad authenticator. Raises OSError when this system has no socket to give.
     """
     request = build_request(
         association,
@@ -56,17 +58,18 @@ async def query_time(
             async with asyncio.timeout(timeout):
                 return await volley.run(udp)
         except TimeoutError as error:
-            raise RemoteError(volley.failure) from error
+            raise (NtsNakError if volley.nak else RemoteError)(volley.failure) from error
         except OSError as error:
             raise RemoteError(_icmp(error)) from error
 
 
 class _Volley:
-    """One request under way; `failure` is the best reason so far why it brought no time."""
+    """One request under way; `failure` is the last reason so far why it brought no time, `nak` whether that is one."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self.failure = "no answer"
+        self.nak = False
 
     async def run(self, udp: socket.socket) -> TimeAnswer:
         loop = asyncio.get_running_loop()
@@ -88,8 +91,11 @@ class _Volley:
             self.failure = f"malformed answer: {error}"
             return None
         if isinstance(response, Refused):
+            if response.authentic:
+                raise KissOfDeathError(f"{response.reason.value} ({response.kiss_code})")
+            self.nak = response.reason is Refusal.NAK
             self.failure = response.reason.value
-            if response.kiss_code is not None and response.kiss_code not in self.failure:
+            if response.reason is Refusal.KISS:
                 self.failure += f" ({response.kiss_code})"
             return None
         return response

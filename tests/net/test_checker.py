@@ -1,4 +1,4 @@
-"""The checker: who is UP, why not, and which epochs are proved."""
+"""The checker: who is UP, why not, which epochs are proved, and which one to mint under."""
 
 import asyncio
 import os
@@ -9,19 +9,34 @@ from ipaddress import ip_address
 import pytest
 from structlog.testing import capture_logs
 
+from ntspool.net import checker as checker_module
 from ntspool.net.checker import Checker, CheckSettings
-from ntspool.pool.cookies import CookieFormat, CookieJar
+from ntspool.pool.cookies import CookieFormat, CookieJar, ServerKey
 from ntspool.pool.health import Rules
-from ntspool.pool.keyring import EPOCHS, ROOT_LENGTH, create
+from ntspool.pool.keyring import create
 from ntspool.pool.model import Backend
-from ntspool.pool.responder import Responder
+from ntspool.pool.proofs import accepted
+from ntspool.pool.responder import ReplyKind, Responder
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import decode_packet
 from tests.net.scripted import scripted
 from tests.waiting import until
 
-KEYRING = create(0.0, os.urandom(EPOCHS * ROOT_LENGTH))
 SETTINGS = CheckSettings(interval=0.02, timeout=0.1, rules=Rules(rise=2, fall=3))
+SELDOM = replace(SETTINGS, interval=3600.0)
+
+
+def _rotations(count):
+    keyring = create(0.0, os.urandom)
+    for _ in range(count + 1):
+        yield keyring
+        keyring = keyring.rotate(1.0, os.urandom)
+
+
+RINGS = tuple(_rotations(5))
+"""A keyring and what becomes of it: the key files of RINGS[n] hold 1+n to 4+n, and 3+n is current."""
+
+KEYRING = RINGS[0]
 
 
 def _backend(port, name="ntp-1", addresses=("127.0.0.1",)):
@@ -32,30 +47,42 @@ def _backend(port, name="ntp-1", addresses=("127.0.0.1",)):
         weight=10,
         cookies=CookieFormat.NTSPOOL,
         aeads=(Aead.AES_SIV_CMAC_256,),
-        key_group=name,
+        key_group="ntp-1",
     )
 
 
 class Server:
-    """A backend whose keys and mood can be changed."""
+    """A backend whose keys and mood can be changed; without `naks` it passes over what it cannot open, as NTPsec."""
 
-    def __init__(self, keyring=KEYRING, group="ntp-1"):
-        self.responder = Responder(
-            CookieJar(CookieFormat.NTSPOOL, *self._keys(keyring, group)), 2, time.time, os.urandom
-        )
+    def __init__(self, keyring=KEYRING, make=Responder):
+        self.responder = make(_jar(keyring), 2, time.time, os.urandom)
         self.silent = False
+        self.naks = True
+        self.asked = []
 
-    @staticmethod
-    def _keys(keyring, group):
-        keys = keyring.keys(group, CookieFormat.NTSPOOL)
-        return keys.keys, keys.current
+    def know(self, keyring):
+        self.responder = replace(self.responder, jar=_jar(keyring))
 
-    def know(self, keyring, group="ntp-1"):
-        jar = CookieJar(CookieFormat.NTSPOOL, *self._keys(keyring, group))
-        self.responder = replace(self.responder, jar=jar)
+    def mint_under(self, key, keyring=KEYRING):
+        """Open the keyring's cookies, but give out those of another key."""
+        keys = keyring.keys("ntp-1", CookieFormat.NTSPOOL).keys
+        self.responder = replace(self.responder, jar=CookieJar(CookieFormat.NTSPOOL, (*keys, key), len(keys)))
 
     def __call__(self, request):
-        return [] if self.silent else [self.responder.respond(request, time.time()).data]
+        self.asked.append(int.from_bytes(decode_packet(request).bodies(0x0204)[0][:4], "big"))
+        reply = self.responder.respond(request, time.time())
+        return [] if self.silent or (reply.kind is ReplyKind.NAK and not self.naks) else [reply.data]
+
+
+def _jar(keyring):
+    keys = keyring.keys("ntp-1", CookieFormat.NTSPOOL)
+    return CookieJar(CookieFormat.NTSPOOL, keys.keys, keys.current)
+
+
+def _saying(**words):
+    """Return a Responder whose header says something else of the clock."""
+    header = Responder._header
+    return type("R", (Responder,), {"_header": lambda *args: replace(header(*args), **words)})
 
 
 def _watching(server, scene, keyring=KEYRING, settings=SETTINGS, **backend):
@@ -76,28 +103,47 @@ def _watching(server, scene, keyring=KEYRING, settings=SETTINGS, **backend):
     return result, logs
 
 
-def test_the_first_probe_decides_and_is_over_when_watch_returns():
-    async def scene(checker, backend, _):
-        return checker.up(backend), checker.lagging(KEYRING.next)
+def _known(checker, backend):
+    """Return whether the backend is UP, the epoch to mint under, those that it proved, and the one it mints under."""
+    [(_, _, _, proof)] = checker.proofs()
+    epoch = checker.mint_epoch(backend)
+    return bool(checker.up(backend)), epoch and epoch.number, set(proof.accepts), proof.mints
 
-    (up, lagging), _ = _watching(Server(), scene)
+
+async def _what_is_known(checker, backend, _changes):
+    return _known(checker, backend)
+
+
+# Health.
+
+
+def test_the_first_probe_decides_and_is_over_when_watch_returns():
+    async def scene(checker, backend, changes):
+        return checker.up(backend), checker.lagging(KEYRING.next), _known(checker, backend), bool(changes)
+
+    server = Server()
+    (up, lagging, known, told), logs = _watching(server, scene, settings=SELDOM)
     assert up == (ip_address("127.0.0.1"),)
     assert lagging == [], "a backend with our key file proves the next epoch at once"
+    assert known == (True, 3, {3, 4}, 3)
+    assert told
+    assert server.asked == [3, 4]
+    assert [entry["event"] for entry in logs] == ["backend UP"]
 
 
 def test_a_backend_that_falls_silent_goes_down_by_fall_and_comes_back_by_rise():
     server = Server()
 
-    async def scene(checker, backend, changes):
+    async def scene(checker, backend, _):
         server.silent = True
         await until(lambda: not checker.up(backend))
+        assert checker.mint_epoch(backend) is None
         server.silent = False
         await until(lambda: checker.up(backend))
-        return len(changes)
+        assert _known(checker, backend) == (True, 3, {3, 4}, 3)
 
-    changes, logs = _watching(server, scene)
-    assert changes == 3
-    walk = [(entry["event"], entry.get("state"), entry["cause"]) for entry in logs]
+    _, logs = _watching(server, scene)
+    walk = [(entry["event"], entry.get("state"), entry["cause"]) for entry in logs if "cause" in entry]
     assert walk == [
         ("backend UP", None, ""),
         ("check", "UP 1/3", "no answer"),
@@ -108,61 +154,209 @@ def test_a_backend_that_falls_silent_goes_down_by_fall_and_comes_back_by_rise():
     ]
 
 
-def test_a_backend_with_other_keys_is_never_up():
-    async def scene(checker, backend, _):
-        return checker.up(backend)
+def test_a_lost_packet_takes_no_proof_away():
+    server = Server()
 
-    up, logs = _watching(Server(create(0.0, os.urandom(EPOCHS * ROOT_LENGTH))), scene)
-    assert up == ()
-    assert logs[0]["cause"] == "NTS NAK (NTSN)"
+    async def scene(checker, backend, changes):
+        server.silent = True
+        before = len(changes)
+        asked = len(server.asked)
+        await until(lambda: len(server.asked) > asked)
+        server.silent = False
+        await until(lambda: len(server.asked) > asked + 3)
+        return _known(checker, backend), len(changes) - before
+
+    (known, changes), _ = _watching(server, scene)
+    assert known == (True, 3, {3, 4}, 3)
+    assert changes == 0
+    assert set(server.asked[2:]) == {3}, "silence is no reason to ask for older epochs"
+
+
+def test_a_backend_with_other_keys_is_never_up():
+    server = Server(create(0.0, os.urandom))
+    known, logs = _watching(server, _what_is_known, settings=SELDOM)
+    assert known == (False, None, set(), None)
+    assert logs[0]["cause"] == "NTS NAK"
+    assert server.asked == [3, 2, 1], "it may have an older key file"
 
 
 @pytest.mark.parametrize(("leap", "stratum"), [(3, 2), (0, 16)])
-def test_an_unsynchronised_backend_is_never_up(leap, stratum):
-    class Unsynchronised(Server):
-        def __init__(self):
-            super().__init__()
-            make = Responder._header
-
-            def header(responder, request, received):
-                return replace(make(responder, request, received), leap=leap, stratum=stratum)
-
-            self.responder = type("R", (Responder,), {"_header": header})(self.responder.jar, 2, time.time, os.urandom)
-
-    async def scene(checker, backend, _):
-        return checker.up(backend)
-
-    up, logs = _watching(Unsynchronised(), scene)
-    assert up == ()
+def test_an_unsynchronised_backend_is_never_up_and_proves_its_keys(leap, stratum):
+    known, logs = _watching(Server(make=_saying(leap=leap, stratum=stratum)), _what_is_known)
+    assert known == (False, None, {3, 4}, 3)
     assert logs[0]["cause"] == f"unsynchronised (leap {leap}, stratum {stratum})"
 
 
-def test_a_backend_lags_until_it_has_loaded_the_next_epoch():
-    server = Server()
-    after = KEYRING.rotate(1.0, os.urandom(ROOT_LENGTH))
+def test_a_kiss_of_death_under_our_key_proves_that_and_brings_nobody_up():
+    known, logs = _watching(Server(make=_saying(stratum=0, reference_id=b"INIT")), _what_is_known)
+    assert known == (False, None, {3, 4}, None)
+    assert "INIT" in logs[0]["cause"]
 
-    async def scene(checker, backend, _):
-        checker.keyring = after
-        await until(lambda: checker.lagging(after.next) == ["ntp-1"])
-        assert checker.up(backend), "it still opens the cookies that are minted"
-        server.know(after)
-        await until(lambda: not checker.lagging(after.next))
 
-    _watching(server, scene)
+def test_a_backend_that_gives_no_cookies_is_up_and_nothing_is_minted_for_it(monkeypatch):
+    """Its clients would be at the end of theirs soon."""
+    query = checker_module.query_time
+
+    async def stingy(*args, **options):
+        return replace(await query(*args, **options), cookies=())
+
+    monkeypatch.setattr(checker_module, "query_time", stingy)
+    assert _watching(Server(), _what_is_known)[0] == (True, None, {3, 4}, None)
 
 
 def test_one_dead_address_does_not_take_the_other_with_it():
     async def scene(checker, backend, _):
-        return checker.up(backend)
+        return checker.up(backend), checker.mint_epoch(backend).number, len(list(checker.proofs()))
 
-    up, _ = _watching(Server(), scene, addresses=["127.0.0.1", "127.0.0.99"])
-    assert up == (ip_address("127.0.0.1"),)
+    result, _ = _watching(Server(), scene, addresses=["127.0.0.1", "127.0.0.99"])
+    assert result == ((ip_address("127.0.0.1"),), 3, 2)
+
+
+# Key files that are late.
+
+
+@pytest.mark.parametrize("naks", [True, False])
+@pytest.mark.parametrize(
+    ("now", "late", "known"),
+    [
+        pytest.param(2, 1, (True, 5, {5}, 4), id="it holds what is current, not what is next"),
+        pytest.param(2, 2, (True, 4, {4}, 3), id="its newest key is the one before the current"),
+        pytest.param(3, 3, (True, None, {4}, None), id="it would mint under an epoch that its next file does not hold"),
+        pytest.param(4, 4, (False, None, set(), None), id="it opens nothing that may be minted under"),
+    ],
+)
+def test_what_a_backend_with_an_older_key_file_is_minted_under(now, late, known, naks):
+    server = Server(RINGS[now - late])
+    server.naks = naks
+    assert _watching(server, _what_is_known, keyring=RINGS[now])[0] == known
+
+
+def test_a_backend_lags_until_it_has_loaded_the_next_epoch():
+    server = Server()
+
+    async def scene(checker, backend, _):
+        checker.keyring = RINGS[1]
+        await until(lambda: checker.lagging(RINGS[1].next) == ["ntp-1"])
+        assert _known(checker, backend) == (True, 4, {3, 4}, 3)
+        server.know(RINGS[1])
+        await until(lambda: not checker.lagging(RINGS[1].next))
+        assert _known(checker, backend) == (True, 4, {3, 4, 5}, 4)
+
+    _watching(server, scene)
+
+
+@pytest.mark.parametrize("naks", [True, False])
+def test_a_backend_that_is_restored_to_an_older_file_falls_back(naks):
+    """With NAKs at once and without having been DOWN; a silent one could as well be dead, and is DOWN by `fall`."""
+    server = Server(RINGS[2])
+    server.naks = naks
+
+    async def scene(checker, backend, changes):
+        assert _known(checker, backend) == (True, 5, {5, 6}, 5)
+        server.know(RINGS[0])
+        before = len(changes)
+        await until(lambda: _known(checker, backend)[:2] == (True, 4))
+        assert len(changes) > before
+        assert 5 not in _known(checker, backend)[2]
+
+    _, logs = _watching(server, scene, keyring=RINGS[2])
+    assert ("backend DOWN" in {entry["event"] for entry in logs}) == (not naks)
+
+
+@pytest.mark.parametrize("alien", [ServerKey(77, bytes(32)), KEYRING.epochs[0].key("ntp-1", Aead.AES_SIV_CMAC_256)])
+def test_nothing_is_minted_for_a_backend_while_it_mints_under_what_is_not_alive(alien):
+    """It is UP and opens our cookies all the while."""
+    server = Server(RINGS[1])
+    server.mint_under(alien, RINGS[1])
+
+    async def scene(checker, backend, changes):
+        assert _known(checker, backend) == (True, None, {4, 5}, None)
+        before = len(changes)
+        server.know(RINGS[1])
+        await until(lambda: len(changes) > before)
+        assert _known(checker, backend) == (True, 4, {4, 5}, 4)
+        server.mint_under(alien, RINGS[1])
+        await until(lambda: len(changes) > before + 1)
+        assert _known(checker, backend) == (True, None, {4, 5}, None)
+
+    _watching(server, scene, keyring=RINGS[1])
+
+
+# Another keyring.
+
+
+def test_nothing_of_a_foreign_keyring_is_believed_until_it_is_proved_anew():
+    """`ntspool keys restore` may bring other roots under the same numbers."""
+    server, foreign = Server(), create(0.0, os.urandom)
+
+    async def scene(checker, backend, _):
+        checker.keyring = foreign
+        assert _known(checker, backend)[:3] == (True, None, set())
+        await asyncio.sleep(0)
+        server.know(foreign)
+        checker.hurry("ntp-1")
+        await until(lambda: _known(checker, backend) == (True, 3, {3, 4}, 3))
+
+    _watching(server, scene, settings=replace(SELDOM, rules=Rules(rise=2, fall=1000)))
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_an_answer_that_was_under_way_says_nothing_of_a_keyring_that_came_meanwhile(monkeypatch, opens):
+    server, foreign = Server(), create(0.0, os.urandom)
+    query = checker_module.query_time
+
+    async def scene(checker, backend, _):
+        target = (backend, backend.addresses[0])
+
+        async def slow(*args, **options):
+            try:
+                return await query(*args, **options)
+            finally:
+                checker.keyring = foreign
+                checker._proofs[target] = held
+
+        held = accepted(checker._proofs[target], 3, 3, foreign, 1.0)
+        if not opens:
+            server.know(RINGS[5])
+        monkeypatch.setattr(checker_module, "query_time", slow)
+        await checker._check(target)
+        return checker._proofs[target] == held
+
+    assert _watching(server, scene, settings=SELDOM)[0]
+
+
+def test_a_revoked_epoch_is_not_minted_under_from_that_moment():
+    async def scene(checker, backend, _):
+        assert checker.mint_epoch(backend).number == 3
+        checker.keyring = KEYRING.revoke(3, 1.0, os.urandom)
+        return checker.mint_epoch(backend).number
+
+    assert _watching(Server(), scene, settings=SELDOM)[0] == 4
+
+
+# When is probed.
+
+
+def test_who_may_have_new_keys_is_probed_in_a_hurry_and_nobody_else():
+    server = Server()
+
+    async def scene(checker, backend, _):
+        await checker.watch([backend, replace(backend, name="ntp-2")])
+        checker.keyring = RINGS[1]
+        server.know(RINGS[1])
+        # The task that waits for a hurry has to start first.
+        await asyncio.sleep(0)
+        checker.hurry("ntp-1")
+        await until(lambda: checker.lagging(RINGS[1].next) == ["ntp-2"])
+        return server.asked
+
+    assert _watching(server, scene, settings=SELDOM)[0] == [3, 4, 3, 4, 4, 5]
 
 
 def test_without_a_socket_nothing_is_learned_and_probing_goes_on(monkeypatch):
-    async def scene(checker, backend, _):
+    async def scene(checker, backend, changes):
         asked = checker._ask
-        failures = []
+        failures, before = [], len(changes)
 
         async def no_descriptor(*_):
             failures.append(True)
@@ -170,7 +364,8 @@ def test_without_a_socket_nothing_is_learned_and_probing_goes_on(monkeypatch):
 
         monkeypatch.setattr(checker, "_ask", no_descriptor)
         await until(lambda: len(failures) > 3)
-        assert checker.up(backend)
+        assert _known(checker, backend) == (True, 3, {3, 4}, 3)
+        assert len(changes) == before
         answered = []
 
         async def again(*words):
@@ -178,32 +373,22 @@ def test_without_a_socket_nothing_is_learned_and_probing_goes_on(monkeypatch):
             return answered[-1]
 
         monkeypatch.setattr(checker, "_ask", again)
-        await until(lambda: answered == [None])
+        await until(lambda: answered)
+        assert answered[0] is None
 
     _, logs = _watching(Server(), scene)
     assert {"probe not sent"} <= {entry["event"] for entry in logs}
 
 
-def test_watching_others_forgets_those_that_are_gone():
+def test_watching_others_forgets_those_that_are_gone_and_keeps_the_rest():
     async def scene(checker, backend, _):
-        await checker.watch([])
-        return checker.up(backend)
+        other = replace(backend, name="ntp-2")
+        await checker.watch([backend, other])
+        names = [each.name for each, *_ in checker.proofs()]
+        await checker.watch([other])
+        return names, checker.up(backend), checker.mint_epoch(backend), checker.mint_epoch(other).number
 
-    up, _ = _watching(Server(), scene)
-    assert up == ()
-
-
-def test_probes_are_minted_as_for_a_client():
-    seen = []
-
-    class Recording(Server):
-        def __call__(self, request):
-            seen.append(decode_packet(request))
-            return super().__call__(request)
-
-    async def scene(*_):
-        pass
-
-    _watching(Recording(), scene)
-    ids = [int.from_bytes(packet.bodies(0x0204)[0][:4], "big") for packet in seen[:2]]
-    assert ids == [KEYRING.current.number, KEYRING.next.number]
+    server = Server()
+    result, _ = _watching(server, scene, settings=SELDOM)
+    assert result == (["ntp-1", "ntp-2"], (), None, 3)
+    assert server.asked == [3, 4, 3, 4], "who was watched already was not probed again"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ntspool.errors import ConflictError, StateError
-from ntspool.net.store import FileStore, write_atomically
+from ntspool.net.atomic import write_atomically
+from ntspool.net.store import FileStore
 
 
 @pytest.fixture

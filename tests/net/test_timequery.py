@@ -48,7 +48,7 @@ def test_an_honest_server_is_believed(host, aead):
 
 
 def test_an_unknown_cookie_is_told_as_nak():
-    with scripted(_honest) as port, pytest.raises(RemoteError, match=r"^NTS NAK \(NTSN\)$"):
+    with scripted(_honest) as port, pytest.raises(RemoteError, match=r"^NTS NAK$"):
         _ask(port, cookie=bytes(104), timeout=0.3)
 
 

@@ -1,0 +1,58 @@
+"""Files that a crash leaves old or new, never torn."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may get at a file: its mode, and what root makes its owner and group."""
+
+    mode: int
+    user: int
+    group: int
+
+
+def owners_only(directory: Path) -> Access:
+    """Return access for nobody but the owner of `directory`; raises OSError."""
+    status = directory.stat()
+    return Access(0o600, status.st_uid, status.st_gid)
+
+
+def write_atomically(path: Path, data: bytes, access: Access | None = None) -> None:
+    """Replace `path` by `data`, by default for nobody but this user; raises OSError.
+
+    Safe in a directory that belongs to somebody less trusted: nothing is written through what is there already.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    try:
+        _write_new(temporary, data, access)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _write_new(path: Path, data: bytes, access: Access | None) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        if access is not None and os.geteuid() == 0:
+            os.fchown(descriptor, access.user, access.group)
+        os.fchmod(descriptor, 0o600 if access is None else access.mode)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a rename in `directory` last beyond a power failure."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
