@@ -9,10 +9,15 @@ from typing import NoReturn
 import click
 
 from ntspool import __version__
-from ntspool.errors import ConfigError, NtspoolError
+from ntspool.app.cli_agent import agent
+from ntspool.app.cli_backend import backend
+from ntspool.app.cli_keys import keys
+from ntspool.errors import ConfigError, NtspoolError, RefusedError, UnreachableError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_REFUSED = 4
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -103,26 +108,6 @@ def timeserver(listen: tuple[tuple[str, int], ...], keys: Path, stratum: int) ->
     run_timeserver(listen, keys, stratum)
 
 
-@cli.group("keys")
-def keys_group() -> None:
-    """Handle the keys that cookies are encrypted under."""
-
-
-@keys_group.command()
-@click.argument("name")
-@click.option("--config", "-c", "path", type=_FILE, default="/etc/ntspool/backends.yaml", show_default=True)
-@click.option("--output", "-o", type=_FILE, help="Write the file (mode 0600, atomically) instead of printing it.")
-def export(name: str, path: Path, output: Path | None) -> None:
-    """Print or write the key file of the backend NAME in its daemon's format. It is secret."""
-    from ntspool.app.export import key_file, write
-
-    contents = key_file(path, name)
-    if output is None:
-        sys.stdout.buffer.write(contents)
-    else:
-        write(output, contents)
-
-
 @cli.command()
 @click.option("--once", is_flag=True, help="Play the story and exit: 0 if every step worked, 1 if not.")
 @click.option(
@@ -139,6 +124,16 @@ def demo(once: bool, backends: str) -> None:
     sys.exit(run(once=once, chrony=backends == "chrony"))
 
 
+for group in (agent, backend, keys):
+    cli.add_command(group)
+
+
+def _exit_status(error: NtspoolError) -> int:
+    if isinstance(error, UnreachableError):
+        return EXIT_UNREACHABLE
+    return EXIT_REFUSED if isinstance(error, RefusedError) else EXIT_FAILED
+
+
 def main() -> NoReturn:
     """Run the command line; our own errors end it with their words and an exit code, never with a traceback."""
     try:
@@ -148,5 +143,5 @@ def main() -> NoReturn:
         sys.exit(EXIT_USAGE)
     except NtspoolError as error:
         click.echo(f"ntspool: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(_exit_status(error))
     sys.exit(0)

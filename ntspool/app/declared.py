@@ -1,8 +1,10 @@
 """From backends.yaml to what the floors below work with."""
 
 import os
+from pathlib import Path
 
 from ntspool import config
+from ntspool.app.keykeeper import KeySettings
 from ntspool.errors import CertificateError
 from ntspool.net.checker import CheckSettings
 from ntspool.net.tls import read_certificate
@@ -53,6 +55,16 @@ def session_rules(declared: config.Config) -> SessionRules:
 def log_settings(declared: config.Config) -> LogSettings:
     """Return how is logged."""
     return LogSettings(declared.log.level, declared.log.format, declared.log.client_addresses)
+
+
+def key_settings(declared: config.Config) -> KeySettings:
+    """Return when keys are rotated, and how long cookies are good."""
+    return KeySettings(declared.keys.rotate, declared.keys.life)
+
+
+def admin_socket(declared: config.Config) -> Path:
+    """Return where commands find the gateway."""
+    return declared.admin.socket or declared.state / "admin.sock"
 
 
 def worker_count(declared: config.Config) -> int:

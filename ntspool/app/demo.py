@@ -134,12 +134,12 @@ class Story:
         _tell(f"{victim.name} started", f"UP after {loop.time() - started:.1f} s")
 
     async def _rotation(self) -> None:
-        before = self._gateway.keyring.current.number
+        before = self._gateway.keys.keyring.current.number
         await _until("the next epoch to be proved", lambda: not self._gateway.lagging())
         spenders = [_Spender(await self._exchange()) for _ in range(_SPENDERS)]
         spending = [asyncio.create_task(spender.spend()) for spender in spenders]
         try:
-            await self._gateway.rotate()
+            await self._gateway.keys.rotate()
             await self._pool.give_keys()
             await _until("the new next epoch to be proved", lambda: not self._gateway.lagging())
         finally:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ntspool.app.throwaway import Authority, utc_now
 from ntspool.errors import LocalError
-from ntspool.net.store import write_atomically
+from ntspool.net.atomic import owners_only, write_atomically
 from ntspool.pool.cookies import CookieFormat
 
 _PATIENCE = 5.0
@@ -37,7 +37,7 @@ class DemoBackend:
 
     async def load_keys(self, contents: bytes) -> None:
         """Give the backend a key file, and make it load that if it runs; what an agent or Ansible would do."""
-        write_atomically(self.key_file, contents, self.directory.stat())
+        write_atomically(self.key_file, contents, owners_only(self.directory))
         if self.process is not None and self.cookies is CookieFormat.CHRONY:
             await _run(*_as_nobody(), _find("chronyc"), "-h", f"{self.directory}/chronyd.sock", "rekey")
 

@@ -4,21 +4,26 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
 
 from ntspool import config
 from ntspool.app import declared
+from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.workers import Workers
-from ntspool.errors import CertificateError, LocalError, NtspoolError
-from ntspool.net import keystore
+from ntspool.errors import CertificateError, LocalError
+from ntspool.net.admin import AdminServer, KeyVerbs
 from ntspool.net.checker import Checker
+from ntspool.net.control import ControlServer
+from ntspool.net.keydesk import KeyDesk
+from ntspool.net.keystore import KeyStore
+from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
 from ntspool.net.system import listen, set_up_logs
 from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.keyring import Keyring
 from ntspool.pool.model import Backend, Serving, Snapshot
 
 START_DEADLINE = 30.0
@@ -27,8 +32,15 @@ START_DEADLINE = 30.0
 CERTIFICATE_INTERVAL = 5.0
 """Seconds between two looks at the certificate files."""
 
-ROTATION_INTERVAL = 60.0
-"""Seconds between two looks whether a rotation is due and safe."""
+_FIXED: Mapping[str, Callable[[config.Config], object]] = {
+    "listen": lambda declared_config: declared_config.listen,
+    "workers": lambda declared_config: declared_config.workers,
+    "state": lambda declared_config: declared_config.state,
+    "admin": lambda declared_config: declared_config.admin,
+    "control": lambda declared_config: declared_config.control,
+    "keys.encryption_key": lambda declared_config: declared_config.keys.encryption_key,
+}
+"""What a reload does not take over."""
 
 log = structlog.get_logger()
 
@@ -47,44 +59,69 @@ class Gateway:
         self._certificate_stamps = _stamps(self._config)
         self._certificates = declared.certificates(self._config)
         self._backends = declared.backends(self._config)
-        self._store = FileStore(self._config.state)
-        self._keyring = keystore.load_or_create(self._store, self._clock())
-        self._checker = Checker(self._keyring, declared.check_settings(self._config), self._request_publish)
+        store, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
+        self._store = KeyStore(store, seal)
+        keyring = self._store.load_or_create(self._clock())
+        if self._store.seal_if_open():
+            log.info("keyring encrypted")
+        self._checker = Checker(keyring, declared.check_settings(self._config), self._request_publish, clock)
         self._revision = 0
         self._publish_wanted = asyncio.Event()
         self._reloading = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._sockets: list[socket.socket] = []
+        self._running = AsyncExitStack()
         self._workers = Workers()
+        self._desk = KeyDesk(on_report=self._checker.hurry)
+        self._keys = KeyKeeper(
+            self._store,
+            self._checker,
+            declared.key_settings(self._config),
+            desk=self._desk,
+            clock=clock,
+            on_change=self.publish,
+            minted=self._workers.minted,
+        )
+        verbs = KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke)
+        self._keys.backends = self._backends
+        self._keys.lay_out()
+        self._control = ControlServer(
+            [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
+        )
+        self._admin = AdminServer(declared.admin_socket(self._config), verbs)
         self._served: Snapshot
 
     async def start(self) -> None:
-        """Listen, probe every backend once, and return when the workers serve."""
+        """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails."""
         set_up_logs(declared.log_settings(self._config))
-        self._sockets = _listen(self._config)
+        sockets = _listen(self._config)
+        self._running.callback(_close, sockets)
+        self._running.push_async_callback(self._checker.stop)
         await self._checker.watch(self._backends)
+        await self._start_workers(sockets)
+        self._running.push_async_callback(self._admin.stop)
+        await self._admin.start()
+        if self._config.control.listen:
+            await self._control.start()
+            self._running.push_async_callback(self._control.stop)
+        tasks = [asyncio.create_task(each()) for each in (self._publish_on_change, self._watch_certificates)]
+        tasks.append(asyncio.create_task(self._keys.rotate_when_due()))
+        self._running.push_async_callback(_cancel, tasks)
+        addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
+        up = sum(bool(each.up) for each in self._served.serving)
+        log.info("serving", listen=addresses, workers=len(self._workers.pids), backends=len(self._backends), up=up)
+
+    async def _start_workers(self, sockets: Sequence[socket.socket]) -> None:
+        self._running.push_async_callback(self._workers.stop, self._config.limits.session_timeout + 1)
         self._publish_wanted.clear()
         self._served = self._snapshot()
         try:
             async with asyncio.timeout(START_DEADLINE):
-                await self._workers.start(declared.worker_count(self._config), self._sockets, self._served)
+                await self._workers.start(declared.worker_count(self._config), sockets, self._served)
         except TimeoutError:
             raise LocalError(f"the workers do not serve after {START_DEADLINE:g} s; their log says why") from None
-        for routine in (self._publish_on_change, self._watch_certificates, self._rotate_when_due):
-            self._tasks.append(asyncio.create_task(routine()))
-        addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in self._sockets)]
-        up = sum(bool(each.up) for each in self._served.serving)
-        log.info("serving", listen=addresses, workers=len(self._workers.pids), backends=len(self._backends), up=up)
 
     async def stop(self) -> None:
         """Accept nobody any more, let the running sessions end, and end every process and task."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._checker.stop()
-        await self._workers.stop(self._config.limits.session_timeout + 1)
-        for each in self._sockets:
-            each.close()
+        await self._running.aclose()
         log.info("stopped")
 
     async def reload(self) -> None:
@@ -97,34 +134,23 @@ class Gateway:
             fresh = config.load(self._path)
             stamps = _stamps(fresh)
             certificates = declared.certificates(fresh)
-            keyring = keystore.load_or_create(self._store, self._clock())
+            await self._keys.reload()
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())
             return
-        for fixed in ("listen", "workers", "state"):
-            if getattr(fresh, fixed) != getattr(self._config, fixed):
-                log.warning("a restart is needed for this change", key=fixed)
-        self._config, self._keyring = fresh, keyring
+        for key, what in _FIXED.items():
+            if what(fresh) != what(self._config):
+                log.warning("a restart is needed for this change", key=key)
+        self._config = fresh
         self._certificate_stamps, self._certificates = stamps, certificates
         self._backends = declared.backends(fresh)
-        self._checker.keyring, self._checker.settings = keyring, declared.check_settings(fresh)
+        self._checker.settings = declared.check_settings(fresh)
+        self._keys.settings, self._keys.backends = declared.key_settings(fresh), self._backends
+        self._keys.lay_out()
         set_up_logs(declared.log_settings(fresh))
         await self._checker.watch(self._backends)
         await self.publish()
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
-
-    async def rotate(self) -> None:
-        """Rotate the keys now; returns when every worker mints under the new current epoch.
-
-        Raises LocalError, and changes nothing, while a backend that is UP has not proved the next epoch.
-        """
-        if lagging := self.lagging():
-            raise LocalError(
-                f"not rotated: {', '.join(lagging)} cannot open cookies of epoch {self._keyring.next.number}"
-            )
-        self._keyring = self._checker.keyring = keystore.rotate(self._store, self._keyring, self._clock())
-        await self.publish()
-        log.info("keys rotated", epoch=self._keyring.current.number)
 
     async def publish(self) -> None:
         """Make the present state what is served; returns when every worker serves it."""
@@ -134,9 +160,9 @@ class Gateway:
         self._served = snapshot
 
     @property
-    def keyring(self) -> Keyring:
-        """The keyring that is served from now."""
-        return self._keyring
+    def keys(self) -> KeyKeeper:
+        """What rotates and revokes the keys."""
+        return self._keys
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
@@ -145,7 +171,7 @@ class Gateway:
 
     def lagging(self) -> list[str]:
         """Return the names of the backends that are UP and have not proved the next epoch yet."""
-        return self._checker.lagging(self._keyring.next)
+        return self._checker.lagging(self._keys.keyring.next)
 
     @property
     def served(self) -> Snapshot:
@@ -153,8 +179,10 @@ class Gateway:
         return self._served
 
     def _serving(self, backend: Backend) -> Serving:
-        key = self._keyring.current.key(backend.key_group, SERVER_AEAD[backend.cookies])
-        return Serving(backend, self._checker.up(backend), key)
+        epoch = self._checker.mint_epoch(backend)
+        up = self._checker.up(backend) if epoch else ()
+        key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
+        return Serving(backend, up, key)
 
     def _snapshot(self) -> Snapshot:
         self._revision += 1
@@ -189,16 +217,16 @@ class Gateway:
             await self.publish()
             log.info("certificates reloaded")
 
-    async def _rotate_when_due(self) -> None:
-        while True:
-            await asyncio.sleep(ROTATION_INTERVAL)
-            interval = self._config.keys.rotate
-            if interval is None or self._clock() < self._keyring.rotated + interval:
-                continue
-            try:
-                await self.rotate()
-            except NtspoolError as error:
-                log.warning("rotation is due but waits", reason=str(error))
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 def _stamps(declared_config: config.Config) -> list[tuple[int, int, int]]:
@@ -217,7 +245,6 @@ def _listen(declared_config: config.Config) -> list[socket.socket]:
         try:
             sockets.append(listen(endpoint.host, endpoint.port))
         except OSError as error:
-            for each in sockets:
-                each.close()
+            _close(sockets)
             raise LocalError(f"cannot listen on {endpoint.host} port {endpoint.port}: {error.strerror}") from error
     return sockets

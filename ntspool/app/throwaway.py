@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ntspool.net.store import write_atomically
+from ntspool.net.atomic import write_atomically
 
 _LIFE = timedelta(days=2)
 

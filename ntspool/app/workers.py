@@ -3,11 +3,12 @@
 import asyncio
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
 
-from ntspool.net.channel import Channel
+from ntspool.net.channel import Applied, Channel
 from ntspool.pool.model import Snapshot
 
 FIRST_BACK_OFF = 0.5
@@ -23,9 +24,11 @@ class Workers:
     """Keeps worker processes running on listening sockets that stay open here.
 
     A worker that dies loses its own sessions only: the queue of the sockets lives on with the control process.
+    `minted` counts the sessions of all workers by the key id that they were minted under.
     """
 
     def __init__(self) -> None:
+        self.minted: Counter[int] = Counter()
         self._sockets: Sequence[socket.socket] = ()
         self._snapshot: Snapshot
         self._news = asyncio.Condition()
@@ -81,8 +84,11 @@ class Workers:
         channel = await Channel.open(ours)
         feeding = asyncio.create_task(self._feed(channel))
         try:
-            while (revision := await channel.receive()) is not None:
-                await self._note(index, revision)
+            while (news := await channel.receive()) is not None:
+                if isinstance(news, Applied):
+                    await self._note(index, news.revision)
+                else:
+                    self.minted.update(news.minted)
             log.error("worker died", worker=index, status=await process.wait())
         finally:
             feeding.cancel()

@@ -38,6 +38,10 @@ def _default_aeads(stated: dict[str, Any]) -> tuple[Aead, ...]:
     return DEFAULT_AEADS[stated.get("cookies", DEFAULT_COOKIES)]
 
 
+def _default_life(stated: dict[str, Any]) -> float:
+    return min(values.USUAL_LIFE, stated["rotate"] or values.USUAL_LIFE)
+
+
 def _default_key_group(stated: dict[str, Any]) -> str:
     return str(stated.get("name", ""))
 
@@ -64,9 +68,26 @@ class Certificate(BaseModel, frozen=True, extra="forbid"):
 
 
 class Keys(BaseModel, frozen=True, extra="forbid"):
-    """Cookie keys: seconds from one rotation to the next, None when they are not rotated."""
+    """Cookie keys: seconds from one rotation to the next (None: by command only), and a cookie's `life` in seconds.
+
+    `encryption_key` is the file with the key that the state directory's secrets are encrypted under.
+    """
 
     rotate: Annotated[float | None, PlainValidator(values.rotation)] = 7 * 86400.0
+    life: Annotated[float, PlainValidator(values.life)] = Field(default_factory=_default_life)
+    encryption_key: FilePath | None = None
+
+
+class Control(BaseModel, frozen=True, extra="forbid"):
+    """The port for agents; without `listen` there is none."""
+
+    listen: tuple[Endpoint, ...] = ()
+
+
+class Admin(BaseModel, frozen=True, extra="forbid"):
+    """The socket that commands talk to the gateway over; `admin.sock` in the state directory if not stated."""
+
+    socket: FilePath | None = None
 
 
 class Health(BaseModel, frozen=True, extra="forbid"):
@@ -126,6 +147,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     ]
     state: FilePath = Path("/var/lib/ntspool")
     keys: Keys = Keys()
+    control: Control = Control()
+    admin: Admin = Admin()
     health: Health = Health()
     balance: Annotated[Literal["random"], PlainValidator(values.choice(("random",)))] = "random"
     limits: Limits = Limits()

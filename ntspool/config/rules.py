@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config import values
-from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health
+from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError
 from ntspool.net.tls import covers, dns_names, read_certificate
@@ -25,13 +25,15 @@ def check(document: Document) -> Iterator[Mistake]:
     backends = document.at("backends")
     places: list[Place] = [("backends", index) for index in range(len(backends) if isinstance(backends, list) else 0)]
     yield from _stated_once(document, _all(document, ("pool", "names"), values.dns_name))
-    yield from _stated_once(document, _all(document, ("listen",), values.endpoint))
+    for listen in (("listen",), ("control", "listen")):
+        yield from _stated_once(document, _all(document, listen, values.endpoint))
     yield from _stated_once(document, _names(document, places))
     yield from _stated_once(document, _sockets(document, places))
     for place in places:
         yield from _aeads(document, place)
     yield from _key_groups(document, places)
     yield from _health(document)
+    yield from _life(document)
     yield from _certificates(document)
 
 
@@ -119,6 +121,14 @@ def _health(document: Document) -> Iterator[Mistake]:
     yield document.mistake(
         place, f"{spelt}; expected a timeout shorter than the interval, so that probes do not pile up"
     )
+
+
+def _life(document: Document) -> Iterator[Mistake]:
+    rotate = _one(document, ("keys", "rotate"), lambda value: values.rotation(value) or 0.0, Keys().rotate)
+    life = _one(document, ("keys", "life"), values.life)
+    if rotate and life and life > rotate:
+        spelt = f"a life of {values.spell_duration(life)} with a rotation every {values.spell_duration(rotate)}"
+        yield document.mistake(("keys", "life"), f"{spelt}; expected no more, or every rotation would have to wait")
 
 
 def _certificates(document: Document) -> Iterator[Mistake]:

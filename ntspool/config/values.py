@@ -26,6 +26,12 @@ LONGEST_DURATION = 365 * 86400.0
 SHORTEST_ROTATION = 7200.0
 """A cookie is good for two rotations at least; a client that polls every 1024 s spends its eight in 2 h 17 min."""
 
+USUAL_LIFE = 86400.0
+"""Clients that sleep over night find their cookies good in the morning."""
+
+SHORTEST_LIFE = 0.1
+"""Far too short for real clients, who spend a cookie hours after they got it; tests need it."""
+
 SHORTEST_INTERVAL = 0.1
 """Ten probes a second from each gateway: more tell no more about a backend, they only load it."""
 
@@ -231,6 +237,7 @@ port = whole(1, 65535)
 weight = whole(0, 256)  # HAProxy's range
 at_least_one = whole(1)
 interval = duration(SHORTEST_INTERVAL)
+life = duration(SHORTEST_LIFE)
 probe_timeout = duration(SHORTEST_PROBE_TIMEOUT)
 session_timeout = duration(SHORTEST_SESSION)
 cookies = choice(CookieFormat)

@@ -1,12 +1,14 @@
 """A gateway's surroundings for tests: configuration, keys and embedded time servers in this process."""
 
+import subprocess
+import sys
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ntspool.app import export
+from ntspool.net.atomic import write_atomically
 from ntspool.net.keyexchange import Server, exchange_keys
-from ntspool.net.store import write_atomically
 from ntspool.net.timeserver import TimeServer
 from ntspool.wire.messages import Request
 from tests.interop.lab import free_port
@@ -84,3 +86,9 @@ def lay_out(directory: Path, pki) -> Surroundings:
     around.configure()
     around.give_keys()
     return around
+
+
+def run_ntspool(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run a command of ntspool to its end."""
+    command = [sys.executable, "-m", "ntspool", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -5,14 +5,19 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from structlog.testing import capture_logs
 
+from ntspool.app import export
 from ntspool.app import gateway as gateway_module
+from ntspool.app import keykeeper as keykeeper_module
 from ntspool.app.gateway import Gateway
-from ntspool.errors import ConfigError, LocalError
+from ntspool.errors import ConfigError, LocalError, RefusedError, StateError
+from ntspool.net.sealed import MARK
+from ntspool.pool import keyringfile
 from ntspool.pool.cookies import CookieFormat, key_id
 from ntspool.wire.messages import Refusal, Response
 from tests.app.pool import lay_out
@@ -88,39 +93,167 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_meanwhile(around):
     assert len(after) == 2
 
 
-def test_rotation_moves_to_the_next_epoch_only_when_every_backend_proved_it(around):
+async def _minted_under(around):
+    """Return the epoch of the cookies that a client gets now."""
+    return key_id(CookieFormat.NTSPOOL, (await around.session()).cookies[0])
+
+
+def test_a_rotation_is_served_when_it_returns_and_waits_for_those_that_lag(around):
+    """The first two are free, as nothing was minted yet under what they let go."""
+
     async def scene(gateway, _):
-        epochs = [gateway.keyring.current.number]
-        await gateway.rotate()
-        epochs.append(key_id(CookieFormat.NTSPOOL, (await around.session()).cookies[0]))
-        with pytest.raises(LocalError, match="not rotated: ntp-1, ntp-2 cannot open cookies of epoch 5"):
-            await gateway.rotate()
-        around.give_keys()
-        await until(lambda: not gateway.lagging())
-        await gateway.rotate()
-        epochs.append(key_id(CookieFormat.NTSPOOL, (await around.session()).cookies[0]))
+        epochs = [await _minted_under(around)]
+        for _ in range(2):
+            await gateway.keys.rotate()
+            epochs.append(await _minted_under(around))
+        with pytest.raises(RefusedError, match="ntp-1: it has not loaded epoch 4 or a newer one; ntp-2: it has not"):
+            await gateway.keys.rotate()
+        assert gateway.lagging() == ["ntp-1", "ntp-2"]
         return epochs
 
-    assert _play(around, scene) == [3, 4, 5]
+    assert _play(around, scene) == [3, 4, 4]
 
 
-def test_a_due_rotation_waits_for_the_backends(around, monkeypatch):
-    around.configure(rotate="1d")
-    monkeypatch.setattr(gateway_module, "ROTATION_INTERVAL", 0.02)
-    ahead = 0.0
+def test_what_is_minted_under_moves_backend_by_backend(around):
+    """Each is minted under the newest epoch that it has proved, whatever the others do."""
+
+    def minted(gateway):
+        return [each.key.id for each in gateway.served.serving if each.up]
 
     async def scene(gateway, _):
-        nonlocal ahead
-        assert gateway.keyring.current.number == 3
-        ahead = 90000.0
-        await until(lambda: gateway.keyring.current.number == 4)
-        with capture_logs() as logs:
-            ahead = 180000.0
-            await until(lambda: any(entry["event"] == "rotation is due but waits" for entry in logs))
+        await gateway.keys.rotate()
+        await gateway.keys.rotate()
+        assert minted(gateway) == [4, 4]
+        export.write(around.key_file("ntp-2"), export.key_file(around.config, "ntp-2"))
+        await until(lambda: minted(gateway) == [4, 5])
+        assert gateway.lagging() == ["ntp-1"]
         around.give_keys()
-        await until(lambda: gateway.keyring.current.number == 5)
+        await until(lambda: minted(gateway) == [5, 5])
+        return {await _minted_under(around) for _ in range(20)}
 
-    _play(around, scene, clock=lambda: time.time() + ahead)
+    assert _play(around, scene) == {5}
+
+
+def test_a_due_rotation_waits_until_cookies_have_lived_their_life(around, monkeypatch):
+    around.configure(rotate="30d")
+    monkeypatch.setattr(keykeeper_module, "LOOK_INTERVAL", 0.02)
+    ahead, month = 0.0, 30 * 86400.0
+    clock = lambda: time.time() + ahead  # noqa: E731
+
+    async def scene(gateway, _):
+        numbers, settings = [], gateway.keys.settings
+
+        async def pass_by(seconds):
+            """Let time pass, as if every backend had been probed all the while."""
+            nonlocal ahead
+            gateway.keys.settings = replace(settings, rotate=None)
+            ahead += seconds
+            await until(lambda: all(clock() - proof.seen < 60 for *_, proof in gateway._checker.proofs()))
+            gateway.keys.settings = settings
+
+        async def logged(words):
+            with capture_logs() as logs:
+                await until(lambda: any(words in entry.get("reason", "") for entry in logs))
+            numbers.append(gateway.keys.keyring.current.number)
+
+        async def rotated(number):
+            await until(lambda: gateway.keys.keyring.current.number == number)
+
+        for number in (4, 5):
+            await pass_by(month)
+            await rotated(number)
+        await pass_by(month)
+        await logged("it has not loaded epoch 4 or a newer one")
+        around.give_keys()
+        await until(lambda: not gateway.lagging())
+        await logged("cookies of epoch 3 may be in use for another")
+        await pass_by(settings.life + 60)
+        await rotated(6)
+        return numbers
+
+    assert _play(around, scene, clock) == [5, 5]
+
+
+def test_a_revoked_epoch_is_minted_under_no_more_when_that_returns(around):
+    async def scene(gateway, _):
+        before = await _minted_under(around)
+        await gateway.keys.revoke(3)
+        after = {await _minted_under(around) for _ in range(20)}
+        await gateway.keys.revoke(4)
+        assert isinstance(await around.session(), Refusal), "nobody holds a key that may be minted under"
+        around.give_keys()
+        await until(lambda: all(each.up for each in gateway.served.serving))
+        return before, after, await _minted_under(around)
+
+    assert _play(around, scene) == (3, {4}, 5)
+
+
+def test_a_gateway_that_is_started_again_goes_on_with_the_same_keys(around):
+    async def rotate(gateway, _):
+        await gateway.keys.rotate()
+        return gateway.keys.keyring
+
+    async def look(gateway, _):
+        return gateway.keys.keyring, await _minted_under(around)
+
+    keyring = _play(around, rotate)
+    assert _play(around, look) == (keyring, 4)
+
+
+def test_the_keyring_is_encrypted_once_there_is_a_key_for_that(around):
+    key = around.directory / "encryption.key"
+    export.write(key, b"k" * 32)
+    text = around.config.read_text()
+    around.config.write_text(text.replace("keys: {rotate: off}", f"keys: {{rotate: off, encryption_key: {key}}}"))
+
+    async def scene(*_):
+        return await _minted_under(around)
+
+    keyring = around.directory / "state" / "keyring"
+    assert b"root" in keyring.read_bytes()
+    assert _play(around, scene) == 3
+    assert keyring.read_bytes().startswith(MARK)
+    around.config.write_text(text)
+    with pytest.raises(StateError, match="keyring is encrypted: name its key"):
+        _play(around, scene)
+
+
+def test_a_reload_takes_over_a_restored_keyring(around):
+    """What the backends hold is what was restored: under the one that a gateway made without it they never were UP."""
+    store = export.key_store(around.config)
+    backup = store.backup()
+    for name in ("keyring", "keyring-made"):
+        (around.directory / "state" / name).unlink()
+
+    async def scene(gateway, _):
+        assert gateway.keys.keyring != keyringfile.decode(backup)
+        assert isinstance(await around.session(), Refusal)
+        store.restore(backup, replace=True)
+        await gateway.reload()
+        await until(lambda: all(each.up for each in gateway.served.serving))
+        return await _minted_under(around)
+
+    assert _play(around, scene) == 3
+
+
+def test_a_gateway_that_has_lost_its_keyring_does_not_start(around):
+    (around.directory / "state" / "keyring").unlink()
+    with pytest.raises(StateError, match=r"the keyring is lost: .* Bring it back by `ntspool keys restore FILE`"):
+        Gateway(around.config)
+
+
+def test_a_reload_without_a_keyring_is_refused_and_all_goes_on(around):
+    async def scene(gateway, _):
+        (around.directory / "state" / "keyring").unlink()
+        with capture_logs() as logs:
+            await gateway.reload()
+        [refusal] = [entry for entry in logs if entry["log_level"] == "error"]
+        return refusal["mistakes"], await _minted_under(around)
+
+    mistakes, epoch = _play(around, scene)
+    assert "the keyring is lost" in mistakes[0]
+    assert epoch == 3
+    assert not (around.directory / "state" / "keyring").exists()
 
 
 def test_reload_takes_over_backends_and_forgets_none_of_the_others(around):

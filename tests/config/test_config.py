@@ -147,7 +147,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
 
 
-ALL_KEYS = "pool, listen, workers, tls, state, keys, health, balance, limits, log, backends"
+ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, balance, limits, log, backends"
 
 
 @pytest.mark.parametrize(
@@ -361,8 +361,8 @@ def test_the_sample_shows_the_defaults(folder: Path) -> None:
     for key in set(Config.model_fields) - {"pool", "tls", "backends"}:
         assert re.search(f"^{key}:", shown, re.MULTILINE)
         assert getattr(sample, key) == getattr(least, key)
-    for section in (sample.keys, sample.health, sample.limits, sample.log):
-        assert section.model_fields_set == set(type(section).model_fields)
+    for section in (sample.keys, sample.control, sample.health, sample.limits, sample.log):
+        assert section.model_fields_set == set(type(section).model_fields) - {"encryption_key"}
     assert set().union(*(backend.model_fields_set for backend in sample.backends)) == set(Backend.model_fields)
     assert sample.backends[2] == least.backends[0].model_copy(
         update={"name": "ntp-3", "key_group": "ntp-3", "address": (ip_address("192.0.2.3"),)}
@@ -476,3 +476,25 @@ def test_a_key_that_others_can_read_is_a_mistake(folder: Path) -> None:
 def test_a_certificate_with_the_key_of_another_is_a_mistake(folder: Path, pki: Pki) -> None:
     (mistake,) = mistakes_of(folder, MINIMAL.replace("privkey.pem", str(pki.key)))
     assert mistake.startswith(f"backends.yaml:4: tls[0]: {pki.key} is not the private key of the certificate in full")
+
+
+@pytest.mark.parametrize(("keys", "life"), [("{}", 86400), ("{rotate: 3h}", 10800), ("{rotate: off}", 86400)])
+def test_cookies_are_good_for_a_day_or_from_rotation_to_rotation(folder: Path, keys: str, life: float) -> None:
+    assert load_text(folder, f"{MINIMAL}keys: {keys}\n").keys.life == life
+
+
+def test_a_life_longer_than_the_rotation_is_a_mistake(folder: Path) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + "keys: {rotate: 3h, life: 1d}\n")
+    assert mistake.startswith("backends.yaml:8: keys.life: a life of 1d with a rotation every 3h; expected no more")
+
+
+def test_the_ports_of_agents_stand_once_each(folder: Path) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + "control: {listen: ['[::1]:4461', '127.0.0.1:4461', '[::1]:4461']}\n")
+    assert mistake.startswith(
+        "backends.yaml:8: control.listen[2]: [::1]:4461 stands in control.listen[0] (line 8) already"
+    )
+
+
+def test_paths_of_keys_and_socket_start_in_the_folder(folder: Path) -> None:
+    config = load_text(folder, MINIMAL + "keys: {encryption_key: kek}\nadmin: {socket: run/admin.sock}\n")
+    assert (config.keys.encryption_key, config.admin.socket) == (folder / "kek", folder / "run/admin.sock")

@@ -68,6 +68,14 @@ class ChronyClient:
         self._chronyc("delete", traffic.address)
         self._chronyc("add", *self.source.split())
 
+    def go_offline(self) -> None:
+        """Make it ask nobody, and keep its cookies."""
+        self._chronyc("offline")
+
+    def go_online(self) -> None:
+        """Make it ask again."""
+        self._chronyc("online")
+
     def _ask(self, *question: str) -> list[str]:
         try:
             return self._chronyc("-c", *question).split(",")

@@ -1,0 +1,48 @@
+"""A command's way to the running gateway: the admin API, by the standard library alone so that commands start fast."""
+
+import http.client
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from ntspool.errors import LocalError, RefusedError, UnreachableError
+
+_TIMEOUT = 30.0
+
+
+def call(path: Path, method: str, resource: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the gateway's answer; `path` is its admin socket.
+
+    Raises UnreachableError when no gateway answers there, RefusedError when it does not do what is asked for.
+    """
+    connection = _UnixConnection(path)
+    try:
+        connection.request(method, resource, None if body is None else json.dumps(body))
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except OSError as error:
+        raise UnreachableError(f"no gateway answers at {path}: {error.strerror or error}") from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise UnreachableError(f"what answers at {path} is no gateway") from error
+    finally:
+        connection.close()
+    match response.status, answer:
+        case http.client.OK, dict():
+            return answer
+        case http.client.CONFLICT, {"error": str(reason)}:
+            raise RefusedError(reason)
+        case _, {"error": str(reason)}:
+            raise LocalError(reason)
+    raise UnreachableError(f"what answers at {path} is no gateway")
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

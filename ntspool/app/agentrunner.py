@@ -1,0 +1,97 @@
+"""`ntspool agent` as a process: which daemon it serves, its logs, and its end."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from ntspool.app.agent import Agent
+from ntspool.errors import LocalError, StateError
+from ntspool.net.agentclient import AgentClient
+from ntspool.net.daemons.chrony import Chrony
+from ntspool.net.daemons.chronyconf import CONFIGURATION, ChronySetup, contradictions
+from ntspool.net.daemons.embedded import Embedded
+from ntspool.net.daemons.local import LocalDaemon
+from ntspool.net.daemons.restarted import NtpdRs, Ntpsec
+from ntspool.net.system import set_up_logs
+from ntspool.pool.cookies import CookieFormat
+from ntspool.pool.model import LogSettings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSetup:
+    """The daemon of this machine as the command line tells it; None leaves a choice to the daemon's defaults.
+
+    `daemon` None means whichever daemon the gateway's keys are for; `ntp` is an IP literal and a port.
+    """
+
+    daemon: str | None
+    key_file: Path | None
+    ntp: tuple[str, int]
+    chronyc_socket: Path
+    restart: Sequence[str] | None
+    chrony_conf: Path = CONFIGURATION
+
+    def daemon_for(self, cookies: CookieFormat) -> LocalDaemon:
+        """Return the daemon for keys of this format; raises LocalError when another was asked for."""
+        if self.daemon is not None and self.daemon != cookies:
+            raise LocalError(f"the gateway's keys are for {cookies} and the daemon here is {self.daemon}")
+        match cookies:
+            case CookieFormat.CHRONY:
+                return Chrony(self.key_file or Chrony().key_file, self.chronyc_socket)
+            case CookieFormat.NTPSEC:
+                return Ntpsec(self.key_file or Ntpsec().key_file, self.restart or Ntpsec().restart)
+            case CookieFormat.NTPD_RS:
+                return NtpdRs(self.key_file or NtpdRs().key_file, self.restart or NtpdRs().restart)
+            case CookieFormat.NTSPOOL:
+                return Embedded(self.key_file or Embedded().key_file)
+
+    def warn(self) -> None:
+        """Log where chronyd's configuration contradicts what a backend needs."""
+        key_directory = (self.key_file or Chrony().key_file).parent
+        try:
+            found = contradictions(self.chrony_conf, ChronySetup(key_directory, socket=self.chronyc_socket))
+        except StateError as error:
+            found = [str(error)]
+        for each in found:
+            log.warning("chronyd's configuration", contradiction=each)
+
+
+def run(state: Path, setup: LocalSetup) -> None:
+    """Run the agent that was enrolled in `state` until SIGTERM or SIGINT; raises LocalError with what to mend."""
+    uvloop.run(_run(state, setup))
+
+
+async def _run(state: Path, setup: LocalSetup) -> None:
+    set_up_logs(LogSettings())
+    client = AgentClient(state)
+    working = asyncio.create_task(Agent(client, _warn_once(setup), setup.ntp).run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, working.cancel)
+    log.info("agent started", backend=client.backend)
+    with suppress(asyncio.CancelledError):
+        await working
+    log.info("agent stopped", backend=client.backend)
+
+
+def _warn_once(setup: LocalSetup) -> Callable[[CookieFormat], LocalDaemon]:
+    """Return `setup.daemon_for`, which warns about chronyd's configuration when chronyd's turn first comes."""
+    warned = False
+
+    def daemon_for(cookies: CookieFormat) -> LocalDaemon:
+        nonlocal warned
+        daemon = setup.daemon_for(cookies)
+        if cookies is CookieFormat.CHRONY and not warned:
+            warned = True
+            setup.warn()
+        return daemon
+
+    return daemon_for

@@ -1,0 +1,119 @@
+"""`ntspool keys ...`: the keys that cookies are encrypted under."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+config_option = click.option(
+    "--config", "-c", "path", type=_FILE, default="/etc/ntspool/backends.yaml", show_default=True
+)
+_output_option = click.option(
+    "--output", "-o", type=_FILE, help="Write the file (mode 0600, atomically) instead of printing it."
+)
+_yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.group()
+def keys() -> None:
+    """Rotate and hand out the keys that cookies are encrypted under."""
+
+
+@keys.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(path: Path, as_json: bool) -> None:
+    """Show the epochs, and which of them each backend has proved and when."""
+    import json
+
+    from ntspool.app.tables import keys_status
+
+    answer = _call(path, "GET", "/v1/keys")
+    click.echo(json.dumps(answer) if as_json else keys_status(answer), nl=as_json)
+
+
+@keys.command()
+@config_option
+def rotate(path: Path) -> None:
+    """Rotate now, if that costs no client an NTS NAK; exit with 4 and say who it waits for if it would."""
+    from ntspool.app.tables import current_epoch
+
+    click.echo(f"epoch {current_epoch(_call(path, 'POST', '/v1/keys/rotate'))} is current")
+
+
+@keys.command()
+@click.argument("epoch", type=click.IntRange(min=0))
+@config_option
+@_yes_option
+def revoke(epoch: int, path: Path, yes: bool) -> None:
+    """Drop EPOCH at once, everywhere: its keys are in wrong hands. Clients with its cookies make a new key exchange."""
+    from ntspool.app.tables import current_epoch
+
+    known = {each["epoch"]: each for each in _call(path, "GET", "/v1/keys")["epochs"]}
+    if epoch in known and not yes:
+        click.echo(
+            f"Epoch {epoch} is {known[epoch]['state']}; since it was started this gateway has minted "
+            f"{known[epoch]['sessions']} sessions under it. Their clients, and those that got cookies of it from their "
+            "backends since, will get an NTS NAK and come back for new keys.",
+            err=True,
+        )
+        click.confirm(f"Revoke epoch {epoch}?", abort=True, err=True)
+    answer = _call(path, "POST", "/v1/keys/revoke", {"epoch": epoch})
+    click.echo(f"epoch {epoch} is revoked, epoch {current_epoch(answer)} is current")
+
+
+@keys.command()
+@click.argument("name", required=False)
+@config_option
+@_output_option
+@click.option(
+    "--watch",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep one file for every backend fresh in this directory, until a signal ends it.",
+)
+def export(name: str | None, path: Path, output: Path | None, watch: Path | None) -> None:
+    """Print or write the key file of the backend NAME in its daemon's format. It is secret."""
+    from ntspool.app.export import key_file, watch_directory, write
+
+    if (name is None) == (watch is None) or (watch is not None and output is not None):
+        raise click.UsageError("expected the NAME of a backend, or --watch DIR")
+    if watch is not None:
+        watch_directory(path, watch)
+        return
+    contents = key_file(path, name or "")
+    if output is None:
+        sys.stdout.buffer.write(contents)
+    else:
+        write(output, contents)
+
+
+@keys.command()
+@config_option
+@click.option("--output", "-o", type=_FILE, required=True, help="Where to write the backup, mode 0600.")
+def backup(path: Path, output: Path) -> None:
+    """Copy the keyring to a safe place. The copy is as secret as the keyring, and encrypted if that is."""
+    from ntspool.app.export import key_store, write
+
+    write(output, key_store(path).backup())
+
+
+@keys.command()
+@click.argument("backup_file", metavar="FILE", type=_FILE)
+@config_option
+@click.option("--replace", is_flag=True, help="Replace the keyring that stands, which then is lost.")
+def restore(backup_file: Path, path: Path, replace: bool) -> None:
+    """Make a backup the keyring; a running gateway takes it over on SIGHUP."""
+    from ntspool.app.export import key_store, read
+
+    restored = key_store(path).restore(read(backup_file), replace=replace)
+    click.echo(f"restored; epoch {restored.current.number} is current. `kill -HUP` a running gateway")
+
+
+def _call(path: Path, method: str, resource: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    from ntspool.app import declared
+    from ntspool.app.adminclient import call
+    from ntspool.config import load
+
+    return call(declared.admin_socket(load(path)), method, resource, body)

@@ -1,0 +1,38 @@
+"""`ntspool backend enroll` and `revoke`, on the state directory: a running gateway sees what they did at once."""
+
+import os
+import time
+from pathlib import Path
+
+from ntspool import config
+from ntspool.errors import LocalError
+from ntspool.net import enrolment
+from ntspool.net.sealed import read_seal
+from ntspool.net.store import FileStore
+
+
+def new_token(path: Path, name: str) -> str:
+    """Return a token for an agent of the backend `name`; raises LocalError when there is no such backend."""
+    declared = config.load(path)
+    if name not in (each.name for each in declared.backends):
+        names = ", ".join(each.name for each in declared.backends)
+        raise LocalError(f"there is no backend {name!r} in {path}; there are {names}")
+    return enrolment.create_token(
+        FileStore(declared.state),
+        name,
+        time.time(),
+        enrolment.TOKEN_LIFE,
+        os.urandom,
+        seal=read_seal(declared.keys.encryption_key),
+    )
+
+
+def shut_out(path: Path, name: str) -> int:
+    """Revoke every certificate and unused token of a backend, in the configuration or not; return how many there were.
+
+    Raises LocalError when there were none: the name may be misspelt.
+    """
+    number = enrolment.revoke(FileStore(config.load(path).state), name, time.time())
+    if not number:
+        raise LocalError(f"{name!r} has no agent and no token")
+    return number

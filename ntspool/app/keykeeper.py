@@ -1,0 +1,174 @@
+"""Keeps the gateway's keys: rotates when that is due and safe, revokes, tells who has proved what."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import structlog
+
+from ntspool.errors import ConflictError, NtspoolError, RefusedError
+from ntspool.net.checker import Checker
+from ntspool.net.keydesk import AgentReport, Delivery, KeyDesk
+from ntspool.net.keystore import KeyStore
+from ntspool.pool.keyring import STATES, Keyring
+from ntspool.pool.model import Backend
+from ntspool.pool.proofs import Proof, obstacles
+
+LOOK_INTERVAL = 60.0
+"""Seconds between two looks whether a rotation is due and safe."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """Seconds from one rotation to the next (None: only by command), and for how long a cookie must be good."""
+
+    rotate: float | None
+    life: float
+
+
+class KeyKeeper:
+    """Owns the keyring; whatever changes it is kept in the store before it is used.
+
+    `on_change` is awaited after every change, and returns once the new keys are served; what the backends' agents are
+    to fetch lies on `desk` by then. `backends` and `settings` may be replaced at any time; call `lay_out` after that.
+    `minted` counts sessions by key id.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        checker: Checker,
+        settings: KeySettings,
+        *,
+        desk: KeyDesk,
+        clock: Callable[[], float],
+        on_change: Callable[[], Awaitable[None]],
+        minted: Counter[int],
+    ) -> None:
+        self.settings = settings
+        self.backends: tuple[Backend, ...] = ()
+        self._desk = desk
+        self._store = store
+        self._checker = checker
+        self._clock = clock
+        self._on_change = on_change
+        self._minted = minted
+        self._changing = asyncio.Lock()
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring that is served from now."""
+        return self._checker.keyring
+
+    async def rotate(self) -> None:
+        """Rotate now; raises RefusedError, and changes nothing, when clients would pay for it with NTS NAKs."""
+        async with self._changing:
+            if waits := self._waits():
+                reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(waits.items()))
+                raise RefusedError(f"not rotated, to spare clients NTS NAKs: {reasons}")
+            await self._change(lambda keyring: keyring.rotate(self._clock(), os.urandom))
+        log.info("keys rotated", epoch=self.keyring.current.number)
+
+    async def revoke(self, number: int) -> None:
+        """Drop an epoch at once; raises RefusedError when it is not alive."""
+        async with self._changing:
+            try:
+                await self._change(lambda keyring: keyring.revoke(number, self._clock(), os.urandom))
+            except KeyError as error:
+                raise RefusedError(f"epoch {number} is not alive; see `ntspool keys status`") from error
+        log.warning("epoch revoked", epoch=number, current=self.keyring.current.number)
+
+    async def reload(self) -> None:
+        """Take over the store's keyring, which another command may have restored; raises StateError."""
+        async with self._changing:
+            self._checker.keyring = self._store.load()
+            self.lay_out()
+
+    def lay_out(self) -> None:
+        """Lay out the present keys for the agents."""
+        self._desk.publish({backend.name: self._delivery(backend) for backend in self.backends})
+
+    def _delivery(self, backend: Backend) -> Delivery:
+        keys = self.keyring.keys(backend.key_group, backend.cookies)
+        held = b"".join(key.id.to_bytes(4, "big") + key.secret for key in keys.keys)
+        digest = sha256(backend.cookies.encode() + b"\0" + held)
+        return Delivery(digest.hexdigest()[:16], backend.cookies, keys)
+
+    async def rotate_when_due(self) -> None:
+        """Rotate for ever, whenever the interval is over and nobody would pay for it."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            interval = self.settings.rotate
+            if interval is None or self._clock() < self.keyring.rotated + interval:
+                continue
+            try:
+                await self.rotate()
+            except NtspoolError as error:
+                log.warning("rotation is due but waits", reason=str(error))
+
+    def status(self) -> dict[str, Any]:
+        """Return the epochs and, for every address of a backend, which of them it proved and when; no secrets."""
+        now = self._clock()
+        waits = self._waits()
+        revoked = {epoch.number for epoch in self.keyring.epochs if epoch.revoked}
+        return {
+            "now": now,
+            "rotated": self.keyring.rotated,
+            "rotate": self.settings.rotate,
+            "life": self.settings.life,
+            "epochs": [
+                {
+                    "epoch": epoch.number,
+                    "created": epoch.created,
+                    "state": "revoked" if epoch.revoked else state.value,
+                    "sessions": self._minted[epoch.key_id],
+                }
+                for epoch, state in zip(self.keyring.epochs, STATES, strict=True)
+            ],
+            "ended": [
+                {"epoch": past.number, "ended": past.ended, "state": "revoked" if past.revoked else "retired"}
+                for past in self.keyring.ended
+            ],
+            "backends": [
+                {
+                    "backend": backend.name,
+                    "address": str(address),
+                    "state": health.state.value,
+                    "minting": proof.mints,
+                    "proved": {
+                        str(number): since for number, since in sorted(proof.accepts.items()) if number not in revoked
+                    },
+                    "waits": waits.get(backend.name),
+                }
+                for backend, address, health, proof in self._checker.proofs()
+            ],
+            "agents": [
+                {"backend": name, "seen": seen, **_told(self._desk.reports.get(name))}
+                for name, seen in sorted(self._desk.seen.items())
+            ],
+        }
+
+    def _waits(self) -> dict[str, str]:
+        known: list[tuple[str, Proof]] = [(backend.name, proof) for backend, _, _, proof in self._checker.proofs()]
+        return obstacles(self.keyring, known, self.settings.life, self._clock())
+
+    async def _change(self, step: Callable[[Keyring], Keyring]) -> None:
+        try:
+            self._checker.keyring = self._store.change(self.keyring, step)
+        except ConflictError as error:
+            raise RefusedError(str(error)) from error
+        self.lay_out()
+        await self._on_change()
+
+
+def _told(report: AgentReport | None) -> dict[str, Any]:
+    """Return what an agent said last; None for what it has not said."""
+    if report is None:
+        return {"reported": None, "proved": [], "failure": None}
+    return {"reported": report.time, "proved": list(report.proved), "failure": report.failure}
