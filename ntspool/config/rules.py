@@ -84,14 +84,14 @@ def _cookies(document: Document, place: Place) -> CookieFormat | None:
 
 def _aeads(document: Document, place: Place) -> Iterator[Mistake]:
     stated = list(_all(document, (*place, "aeads"), values.aead))
-    spelt = [(where, values.spell_aead(aead)) for where, aead in stated]
+    spelt = [(where, aead.label) for where, aead in stated]
     yield from _stated_once(document, spelt)
     cookies = _cookies(document, place)
     carried = CLIENT_AEADS[cookies] if cookies else [aead for _, aead in stated]
     for where, aead in stated:
         if aead not in carried:
-            fitting = " or ".join(map(values.spell_aead, carried))
-            wrong = f"{values.spell_aead(aead)} does not fit into {cookies} cookies; expected {fitting}"
+            fitting = " or ".join(each.label for each in carried)
+            wrong = f"{aead.label} does not fit into {cookies} cookies; expected {fitting}"
             yield document.mistake(where, wrong)
 
 

@@ -210,14 +210,9 @@ def expected_word(value: object, known: Iterable[str]) -> str:
     return f"expected {'one of ' if len(words) > 1 else ''}{', '.join(words)}"
 
 
-def spell_aead(aead: Aead) -> str:
-    """Return the name of `aead` as in the IANA registry, without its prefix: `AES-SIV-CMAC-256`."""
-    return aead.name.replace("_", "-")
-
-
 def aead(value: object) -> Aead:
     """Return the AEAD algorithm of a name or an IANA number."""
-    known = {spell_aead(aead): aead for aead in Aead}
+    known = {aead.label: aead for aead in Aead}
     if isinstance(value, str) and value.upper() in known:
         return known[value.upper()]
     if isinstance(value, int) and not isinstance(value, bool) and value in known.values():
