@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 STATE = Path("/var/lib/ntspool-agent")
 
@@ -61,12 +62,15 @@ def agent(
     "--gateway", "gateways", multiple=True, required=True, metavar="HOST:PORT", help="Its control port; repeatable."
 )
 @_state_option
-def enroll(token: str, gateways: tuple[str, ...], state: Path) -> None:
+@click.pass_context
+def enroll(context: click.Context, token: str, gateways: tuple[str, ...], state: Path) -> None:
     """Exchange the TOKEN that `ntspool backend enroll` printed for a certificate; `-` reads it from standard input."""
     import asyncio
 
     from ntspool.net.agentclient import Gateway, enrol
 
+    if context.parent is not None and context.get_parameter_source("state") is ParameterSource.DEFAULT:
+        state = context.parent.params["state"]
     try:
         parsed = [Gateway.parse(each) for each in gateways]
     except ValueError as error:

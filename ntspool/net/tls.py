@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, SECP384R1, SECP521R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -18,6 +18,7 @@ from ntspool.pool.model import Certificate
 
 ALPN_NTSKE = b"ntske/1"
 
+_CURVES = (SECP256R1, SECP384R1, SECP521R1)
 _PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
 
@@ -140,6 +141,8 @@ def _private_key(certificate: Certificate) -> _PrivateKey:
     key = load_pem_private_key(certificate.key, password=None)
     if not isinstance(key, _PrivateKey):
         raise TypeError(f"{type(key).__name__} is no key for TLS 1.3")
+    if isinstance(key, EllipticCurvePrivateKey) and not isinstance(key.curve, _CURVES):
+        raise TypeError(f"{key.curve.name} is no curve of TLS 1.3")
     return key
 
 

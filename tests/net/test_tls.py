@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.hazmat.primitives.serialization import load_pem_private_key as load_key
 from cryptography.x509 import load_pem_x509_certificate
@@ -48,13 +48,14 @@ def _pem(key, encryption=None):
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption or NoEncryption())
 
 
-@pytest.mark.parametrize("kind", ["no pem", "encrypted", "dsa"])
+@pytest.mark.parametrize("kind", ["no pem", "encrypted", "dsa", "P-224"])
 def test_a_key_that_cannot_be_used_is_refused(pki, tmp_path, kind):
     key = tmp_path / "key.pem"
     contents = {
         "no pem": lambda: b"hello",
         "encrypted": lambda: _pem(load_key(pki.key.read_bytes(), None), BestAvailableEncryption(b"secret")),
         "dsa": lambda: _pem(dsa.generate_private_key(2048)),
+        "P-224": lambda: _pem(ec.generate_private_key(ec.SECP224R1())),
     }
     key.write_bytes(contents[kind]())
     key.chmod(0o600)
