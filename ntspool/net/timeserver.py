@@ -7,7 +7,7 @@ import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from struct import Struct
 from typing import Final, Self
@@ -104,6 +104,7 @@ class TimeServer:
             loop.remove_reader(sock)
             sock.close()
         self._sockets.clear()
+        log.info("time server stopped", **asdict(self.counters))
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -49,8 +49,3 @@ class Reader:
     def u64(self) -> int:
         """Take an unsigned 64-bit integer."""
         return int.from_bytes(self.take(8), "big")
-
-    def expect_end(self) -> None:
-        """Raise WireError unless everything has been taken."""
-        if self.remaining:
-            raise WireError(f"{self.remaining} bytes too many")

@@ -312,6 +312,7 @@ def test_no_address_is_logged(key_file):
 
     with capture_logs() as logs:
         asyncio.run(main())
-    assert [entry["event"] for entry in logs] == ["time server started", "new keys loaded"]
+    assert [entry["event"] for entry in logs] == ["time server started", "new keys loaded", "time server stopped"]
     assert "127.0.0.1" not in str(logs)
     assert "::1" not in str(logs)
+    assert (logs[-1]["requests"], logs[-1]["nts"], logs[-1]["naks"], logs[-1]["dropped"]) == (1, 1, 0, 0)

@@ -13,7 +13,7 @@ WIDTHS = {Reader.u16: 2, Reader.u32: 4, Reader.u64: 8}
 def test_integers_are_big_endian_and_unsigned():
     reader = Reader(bytes.fromhex("fffe 80000001 ff00000000000002"))
     assert (reader.u16(), reader.u32(), reader.u64()) == (0xFFFE, 0x80000001, 0xFF00000000000002)
-    reader.expect_end()
+    assert reader.remaining == 0
 
 
 @given(st.binary(max_size=40), st.lists(st.integers(0, 12), max_size=8))
@@ -38,15 +38,3 @@ def test_integers_need_all_their_bytes(read):
     with pytest.raises(WireError) as caught:
         read(Reader(bytes(width - 1)))
     assert caught.value.code is ErrorCode.BAD_REQUEST
-
-
-def test_the_end_is_where_nothing_is_left():
-    reader = Reader(b"abc")
-    with pytest.raises(WireError, match="3 bytes too many"):
-        reader.expect_end()
-    assert reader.take(2) == b"ab"
-    with pytest.raises(WireError, match="1 bytes too many"):
-        reader.expect_end()
-    assert reader.rest() == b"c"
-    reader.expect_end()
-    assert reader.rest() == b""

@@ -3,7 +3,6 @@
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,9 +13,6 @@ from ntspool.errors import StateError
 from ntspool.net.atomic import Access
 from ntspool.net.daemons import keyfile
 from ntspool.net.daemons.chronyconf import ChronySetup
-
-SNIPPET: Final = Path("/etc/chrony/conf.d/ntspool.conf")
-"""Where Debian's chrony takes it from."""
 
 _MARK = "# Written by `ntspool agent chrony-config`; your own changes would be lost."
 _LIFE = timedelta(days=3650)
