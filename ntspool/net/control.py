@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -219,7 +220,9 @@ class ControlServer:
             raise
         finally:
             if transport is not None:
-                transport.abort()
+                # The TLS transport of Python 3.11.2 fails to abort once its connection is lost.
+                with suppress(AttributeError):
+                    transport.abort()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -76,7 +76,7 @@ def keep_the_old_key(pool):
 
 def certify_a_short_key(pool):
     key, name, now = (
-        ec.generate_private_key(ec.SECP192R1()),
+        rsa.generate_private_key(65537, 1024),
         x509.Name.from_rfc4514_string("CN=localhost"),
         datetime.now(UTC),
     )
