@@ -1,6 +1,7 @@
 """What tests on every floor start from."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -12,7 +13,7 @@ from hypothesis import settings
 from ntspool.app.throwaway import Authority
 from ntspool.net.tls import read_certificate
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey
-from ntspool.pool.model import Backend, Certificate, Serving
+from ntspool.pool.model import Backend, Certificate, Client, Serving, UpAddress
 
 # A deadline would measure the machine, not the code. CI tries the same examples each time: what it says of a change
 # must come from the change.
@@ -44,10 +45,20 @@ def pki(tmp_path_factory):
     return Pki(authority, directory / "ca.pem", chain, key)
 
 
+V4, V6 = Client(ip_address("198.51.100.1").packed), Client(ip_address("2001:db8::c").packed)
+"""A client of each family."""
+
+
+def all_up(backend: Backend, addresses: Iterable[object] | None = None) -> tuple[UpAddress, ...]:
+    """Return these addresses of a backend, or all, as UP with all its AEADs and its whole weight."""
+    chosen = backend.addresses if addresses is None else tuple(ip_address(str(each)) for each in addresses)
+    return tuple(UpAddress(address, backend.aeads, backend.weight) for address in chosen)
+
+
 def make_serving(
     name: str = "ntp-1", address: str = "192.0.2.1", cookies: CookieFormat = CookieFormat.NTSPOOL, **more: object
 ) -> Serving:
     """Return a backend that is UP."""
     declared: dict[str, object] = {"port": 123, "weight": 10, "aeads": CLIENT_AEADS[cookies], "key_group": name, **more}
     backend = Backend(name=name, addresses=(ip_address(address),), cookies=cookies, **declared)
-    return Serving(backend, backend.addresses, ServerKey(3, bytes(range(SERVER_AEAD[cookies].key_length))))
+    return Serving(backend, all_up(backend), ServerKey(3, bytes(range(SERVER_AEAD[cookies].key_length))))

@@ -24,7 +24,7 @@ from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
 from ntspool.net.system import listen, set_up_logs
 from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.model import Backend, Serving, Snapshot
+from ntspool.pool.model import Backend, Serving, Snapshot, UpAddress
 
 START_DEADLINE = 30.0
 """Seconds in which every worker must serve; beyond that something is wrong with the installation."""
@@ -180,7 +180,8 @@ class Gateway:
 
     def _serving(self, backend: Backend) -> Serving:
         epoch = self._checker.mint_epoch(backend)
-        up = self._checker.up(backend) if epoch else ()
+        addresses = self._checker.up(backend) if epoch else ()
+        up = tuple(UpAddress(address, backend.aeads, backend.weight) for address in addresses)
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
         return Serving(backend, up, key)
 

@@ -14,7 +14,7 @@ from OpenSSL import SSL
 
 from ntspool.net.session import Outcome, Report, Session
 from ntspool.net.tls import server_context
-from ntspool.pool.model import Family, SessionRules, Snapshot
+from ntspool.pool.model import SessionRules, Snapshot
 from ntspool.pool.negotiation import Negotiator
 
 ACCEPT_BATCH = 64
@@ -209,8 +209,8 @@ class Connection:
         """Feed the session and tell whether it has answered."""
         if self._session is None:
             # Made as late as this, a client that connects and says nothing costs no TLS state.
-            family = Family.IPV6 if ":" in self.peer else Family.IPV4
-            self._session = Session(self._rulebook.context, self._rulebook.negotiator, family, os.urandom)
+            packed = socket.inet_pton(socket.AF_INET6 if ":" in self.peer else socket.AF_INET, self.peer)
+            self._session = Session(self._rulebook.context, self._rulebook.negotiator, packed, os.urandom)
         answer = self._session.receive_data(data)
         if answer or self._session.finished:
             self._out += answer

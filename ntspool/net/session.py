@@ -9,7 +9,7 @@ from OpenSSL import SSL
 
 from ntspool.errors import ErrorCode, WireError
 from ntspool.net.tls import ALPN_NTSKE, describe
-from ntspool.pool.model import Family
+from ntspool.pool.model import Client
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Negotiator
 from ntspool.wire.exchange import EXPORTER_LABEL, ServerExchange
 from ntspool.wire.messages import Refusal, Request, error_refusal
@@ -40,19 +40,19 @@ class Report:
 
 
 class Session:
-    """Speaks TLS and NTS-KE with one client.
+    """Speaks TLS and NTS-KE with one client, whose address is `packed` (4 or 16 bytes, network byte order).
 
     Send what `receive_data` returns in one write. Once `finished`, send that last flight, shut the connection's
     writing side and feed nothing more; `report` then says how it went.
     """
 
     def __init__(
-        self, context: SSL.Context, negotiator: Negotiator, family: Family, random: Callable[[int], bytes]
+        self, context: SSL.Context, negotiator: Negotiator, packed: bytes, random: Callable[[int], bytes]
     ) -> None:
         self._tls = SSL.Connection(context, None)
         self._tls.set_accept_state()
         self._negotiator = negotiator
-        self._family = family
+        self._packed = packed
         self._random = random
         self._exchange = ServerExchange()
         self._established = False
@@ -94,7 +94,8 @@ class Session:
 
     def _answer(self, request: Request) -> Answer:
         try:
-            return self._negotiator.answer(request, self._family, self._export, self._random(RANDOM_LENGTH))
+            client = Client(self._packed, self._server_name())
+            return self._negotiator.answer(request, client, self._export, self._random(RANDOM_LENGTH))
         except Exception:
             # Our own mistake must neither end the worker nor leave the client without an answer.
             log.exception("answering failed")
@@ -114,10 +115,12 @@ class Session:
         self.finished = True
         self.report.outcome = outcome
         self.report.reason = reason
+        self.report.server_name = self._server_name()
+
+    def _server_name(self) -> str:
         # A client's own words: nothing in them may reach a terminal or a log as anything but text.
-        self.report.server_name = (self._tls.get_servername() or b"").decode("ascii", "backslashreplace")
-        if not self.report.server_name.isprintable():
-            self.report.server_name = ascii(self.report.server_name)
+        name = (self._tls.get_servername() or b"").decode("ascii", "backslashreplace").lower()
+        return name if name.isprintable() else ascii(name)
 
     def _pending(self) -> bytes:
         try:

@@ -1,12 +1,13 @@
 """Whom a client gets: a weighted random choice among the backends that can serve it."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import accumulate
 
-from ntspool.pool.model import Address, Family, Serving
+from ntspool.pool.model import Address, Client, Family, Serving, UpAddress
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request
 
@@ -37,7 +38,7 @@ class Balancer:
         """Tell whether any backend of the configuration, UP or not, serves one of `aeads`."""
         return not self._served.isdisjoint(aeads)
 
-    def choose(self, request: Request, family: Family, fraction: float) -> Choice | None:
+    def choose(self, request: Request, client: Client, fraction: float) -> Choice | None:
         """Return the backend for a client, or None when no backend that is UP can serve it.
 
         `fraction` is the chance that decides, uniform in 0 <= fraction < 1. The AEAD is the first of the client's
@@ -46,11 +47,11 @@ class Balancer:
         aeads = request.usable_aeads
         server = None if request.server is None else _canonical(request.server)
         for wish in ((server, request.port), (server, None), (None, request.port), (None, None)):
-            table = self._table(wish, family, frozenset(aeads))
+            table = self._table(wish, client.family, frozenset(aeads))
             if table is not None and len(table):
                 candidate = table.pick(fraction)
-                aead = next(aead for aead in aeads if aead in candidate.serving.backend.aeads)
-                return Choice(candidate.serving, candidate.address, aead)
+                aead = next(aead for aead in aeads if aead in candidate.up.aeads)
+                return Choice(candidate.serving, candidate.up.address, aead)
         return None
 
     def _table(self, wish: "_Wish", family: Family, aeads: frozenset[Aead]) -> "_Table | None":
@@ -60,7 +61,7 @@ class Balancer:
             fitting = [
                 candidate
                 for candidate in self._candidates[wish]
-                if candidate.address.version == family and not aeads.isdisjoint(candidate.serving.backend.aeads)
+                if candidate.up.address.version == family and not aeads.isdisjoint(candidate.up.aeads)
             ]
             table = self._tables[key] = _Table(fitting)
         return table
@@ -73,7 +74,7 @@ _Wish = tuple[str | None, int | None]
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     serving: Serving
-    address: Address
+    up: UpAddress
     weight: float
 
 
@@ -95,13 +96,8 @@ class _Table:
 
 def _candidates(serving: Serving) -> list[_Candidate]:
     """Return a candidate for each UP address; those of one family share the backend's weight."""
-    weight = serving.backend.weight
-    siblings = [sum(other.version == address.version for other in serving.up) for address in serving.up]
-    return [
-        _Candidate(serving, address, weight / count)
-        for address, count in zip(serving.up, siblings, strict=True)
-        if weight
-    ]
+    families = Counter(up.address.version for up in serving.up)
+    return [_Candidate(serving, up, up.weight / families[up.address.version]) for up in serving.up if up.weight]
 
 
 def _by_wish(candidates: Iterable[_Candidate]) -> dict[_Wish, list[_Candidate]]:
@@ -109,7 +105,7 @@ def _by_wish(candidates: Iterable[_Candidate]) -> dict[_Wish, list[_Candidate]]:
     for candidate in candidates:
         backend = candidate.serving.backend
         # A set, for a backend may be named after its address.
-        for server in {None, backend.name.lower(), str(candidate.address)}:
+        for server in {None, backend.name.lower(), str(candidate.up.address)}:
             for port in (None, backend.port):
                 wishes.setdefault((server, port), []).append(candidate)
     return wishes

@@ -35,6 +35,18 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class UpAddress:
+    """An address of a backend that is UP, the AEADs that were found good there, and its weight now.
+
+    `weight` is the backend's own, or less during `slow_start`.
+    """
+
+    address: Address
+    aeads: tuple[Aead, ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """A backend as workers may give it out now: the addresses that are UP, and the key to mint under.
 
@@ -42,8 +54,24 @@ class Serving:
     """
 
     backend: Backend
-    up: tuple[Address, ...]
+    up: tuple[UpAddress, ...]
     key: ServerKey
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: its address in network byte order (4 or 16 bytes), and the server name of its TLS handshake.
+
+    `server_name` is in lower case, and empty if the client sent none.
+    """
+
+    packed: bytes
+    server_name: str = ""
+
+    @property
+    def family(self) -> Family:
+        """The address family that the client came by, and is to be sent to."""
+        return Family.IPV4 if len(self.packed) == 4 else Family.IPV6
 
 
 @dataclass(frozen=True, slots=True)

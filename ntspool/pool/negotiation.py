@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ntspool.errors import ErrorCode
 from ntspool.pool.balance import Balancer, Choice
 from ntspool.pool.cookies import NONCE_LENGTH, Association, CookieKey
-from ntspool.pool.model import Family, Serving
+from ntspool.pool.model import Client, Serving
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import exporter_contexts
 from ntspool.wire.messages import (
@@ -45,8 +45,8 @@ class Negotiator:
         self._balancer = Balancer(serving)
         self._keys = {each.backend.name: CookieKey(each.backend.cookies, each.key) for each in serving}
 
-    def answer(self, request: Request, family: Family, export: Export, random: bytes) -> Answer:
-        """Return the answer to a client of `family`; `random` is RANDOM_LENGTH fresh random bytes.
+    def answer(self, request: Request, client: Client, export: Export, random: bytes) -> Answer:
+        """Return the answer to `client`; `random` is RANDOM_LENGTH fresh random bytes.
 
         Never raises for what a client asked. The client's keys leave for one backend only: there is no second try.
         """
@@ -54,9 +54,9 @@ class Negotiator:
             return Answer(NO_COMMON_PROTOCOL, reason=NO_COMMON_PROTOCOL.reason.value)
         if not self._balancer.serves_any(request.usable_aeads):
             return Answer(NO_COMMON_AEAD, reason=NO_COMMON_AEAD.reason.value)
-        choice = self._balancer.choose(request, family, _fraction(random[:8]))
+        choice = self._balancer.choose(request, client, _fraction(random[:8]))
         if choice is None:
-            reason = f"no backend for {family.name} is UP and serves these AEADs"
+            reason = f"no backend for {client.family.name} is UP and serves these AEADs"
             return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
         return Answer(self._response(choice, request, export, random[8:]), choice)
 

@@ -11,10 +11,9 @@ from ntspool.errors import CertificateError, RemoteError, WireError
 from ntspool.net.keyexchange import Server, exchange_keys
 from ntspool.net.session import Session
 from ntspool.net.tls import read_certificate, server_context
-from ntspool.pool.model import Family
 from ntspool.pool.negotiation import Answer, Negotiator
 from ntspool.wire.messages import NO_COMMON_AEAD, Request
-from tests.conftest import make_serving
+from tests.conftest import V4, make_serving
 from tests.waiting import until
 
 REQUEST = Request((0,), (15,))
@@ -62,7 +61,7 @@ def _exchange(behave, pki, name="localhost", timeout=5.0, ca=None):
 @pytest.fixture
 def good(pki):
     context = server_context([pki.certificate])
-    return _speaking(lambda: Session(context, Negotiator([make_serving()]), Family.IPV4, os.urandom))
+    return _speaking(lambda: Session(context, Negotiator([make_serving()]), V4.packed, os.urandom))
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "x.pool.test"])
@@ -91,7 +90,7 @@ def test_an_expired_certificate_is_refused(pki, tmp_path):
     pair = pki.authority.issue(["localhost"], [], tmp_path, datetime(2020, 1, 1, tzinfo=UTC))
     context = server_context([read_certificate(*pair)])
     with pytest.raises(RemoteError, match="TLS failed"):
-        _exchange(_speaking(lambda: Session(context, Negotiator([]), Family.IPV4, os.urandom)), pki)
+        _exchange(_speaking(lambda: Session(context, Negotiator([]), V4.packed, os.urandom)), pki)
 
 
 def test_an_unusable_ca_is_our_own_fault(tmp_path):
@@ -105,7 +104,7 @@ def test_a_refusal_comes_without_an_association(pki):
             return Answer(NO_COMMON_AEAD)
 
     context = server_context([pki.certificate])
-    exchange = _exchange(_speaking(lambda: Session(context, Refusing([]), Family.IPV4, os.urandom)), pki)
+    exchange = _exchange(_speaking(lambda: Session(context, Refusing([]), V4.packed, os.urandom)), pki)
     assert exchange.reply == NO_COMMON_AEAD
     assert exchange.association is None
 

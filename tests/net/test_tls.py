@@ -12,8 +12,8 @@ from cryptography.x509 import load_pem_x509_certificate
 from ntspool.errors import CertificateError
 from ntspool.net.session import Session
 from ntspool.net.tls import client_context, covers, dns_names, read_certificate, server_context
-from ntspool.pool.model import Family
 from ntspool.pool.negotiation import Negotiator
+from tests.conftest import V4
 from tests.net.tlsclient import MemoryClient
 
 
@@ -95,7 +95,7 @@ def test_sni_selects_among_certificates(pki, tmp_path):
         ("localhost", pki.chain),
         (None, pki.chain),
     ]:
-        session = Session(context, Negotiator([]), Family.IPV4, os.urandom)
+        session = Session(context, Negotiator([]), V4.packed, os.urandom)
         client = MemoryClient(session, pki.ca, name=name).handshake()
         served = client.tls.get_peer_certificate(as_cryptography=True)
         assert served == load_pem_x509_certificate(expected.read_bytes()), name
@@ -105,7 +105,7 @@ def test_sni_selects_among_certificates(pki, tmp_path):
 def test_the_whole_chain_is_served(pki, tmp_path):
     chain = tmp_path / "chain.pem"
     chain.write_bytes(pki.chain.read_bytes() + pki.ca.read_bytes())
-    session = Session(server_context([read_certificate(chain, pki.key)]), Negotiator([]), Family.IPV4, os.urandom)
+    session = Session(server_context([read_certificate(chain, pki.key)]), Negotiator([]), V4.packed, os.urandom)
     client = MemoryClient(session).handshake()
     assert len(client.tls.get_peer_cert_chain(as_cryptography=True)) == 2
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ntspool.pool.balance import Balancer
 from ntspool.pool.cookies import CookieFormat, ServerKey
-from ntspool.pool.model import Backend, Family, Serving
+from ntspool.pool.model import Backend, Serving
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request
+from tests.conftest import V4, V6, all_up
 
 SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV
 CHRONY, NTPD_RS = (SIV_256, GCM_SIV), (SIV_256, SIV_512)
@@ -26,22 +27,22 @@ def serving(name, *addresses, weight=1, port=123, aeads=(SIV_256,), up=None):
     """Return a backend all of whose addresses are UP, or those named in `up`."""
     every = tuple(map(ip_address, addresses))
     backend = Backend(name, every, port, weight, CookieFormat.NTSPOOL, tuple(aeads), name)
-    return Serving(backend, every if up is None else tuple(map(ip_address, up)), KEY)
+    return Serving(backend, all_up(backend, up), KEY)
 
 
 def asking(*aeads, **wishes):
     return Request((0,), aeads or (15,), compliant_128gcm=True, **wishes)
 
 
-def got(balancer, request=None, family=Family.IPV4, fraction=0.0):
+def got(balancer, request=None, client=V4, fraction=0.0):
     """Return the name and the address that a client gets."""
-    choice = balancer.choose(request or asking(), family, fraction)
+    choice = balancer.choose(request or asking(), client, fraction)
     return choice and (choice.serving.backend.name, str(choice.address))
 
 
-def shares(balancer, parts, request=None, family=Family.IPV4):
+def shares(balancer, parts, request=None, client=V4):
     """Return who gets how many of as many equal parts of all fractions."""
-    return Counter(got(balancer, request, family, (part + 0.5) / parts) for part in range(parts))
+    return Counter(got(balancer, request, client, (part + 0.5) / parts) for part in range(parts))
 
 
 ONE, TWO, FIVE = ("one", "192.0.2.1"), ("two", "192.0.2.2"), ("five", "192.0.2.5")
@@ -67,7 +68,7 @@ def test_a_hundred_thousand_draws_pass_a_chi_square_test():
 @given(st.lists(st.integers(0, 256), min_size=1, max_size=12), st.floats(0, 1, exclude_max=True))
 def test_any_fraction_falls_to_whoever_holds_it(weights, fraction):
     balancer = Balancer(serving(str(n), f"192.0.2.{n}", weight=weight) for n, weight in enumerate(weights))
-    choice = balancer.choose(asking(), Family.IPV4, fraction)
+    choice = balancer.choose(asking(), V4, fraction)
     if not sum(weights):
         assert choice is None
         return
@@ -100,7 +101,7 @@ def test_addresses_of_one_family_share_the_weight_of_their_backend():
         ("double", "192.0.2.9"): 100,
         ("single", "192.0.2.1"): 200,
     }
-    assert shares(balancer, 400, family=Family.IPV6) == {("double", "2001:db8::8"): 200, ("single", "2001:db8::1"): 200}
+    assert shares(balancer, 400, client=V6) == {("double", "2001:db8::8"): 200, ("single", "2001:db8::1"): 200}
 
 
 def test_an_address_that_is_down_leaves_its_share_to_its_sibling():
@@ -115,8 +116,8 @@ def test_an_address_that_is_down_leaves_its_share_to_its_sibling():
 def test_the_family_of_the_client():
     balancer = Balancer([serving("four", "192.0.2.1"), serving("six", "2001:db8::1")])
     assert shares(balancer, 10) == {("four", "192.0.2.1"): 10}
-    assert shares(balancer, 10, family=Family.IPV6) == {("six", "2001:db8::1"): 10}
-    assert got(Balancer([serving(*ONE)]), family=Family.IPV6) is None
+    assert shares(balancer, 10, client=V6) == {("six", "2001:db8::1"): 10}
+    assert got(Balancer([serving(*ONE)]), client=V6) is None
 
 
 def test_weight_zero_gets_nobody():
@@ -153,7 +154,7 @@ AEADS = Balancer([serving("chrony", "192.0.2.1", aeads=CHRONY), serving("ntpd-rs
 def test_the_clients_order_decides_the_aead_that_both_can(offered, at_chrony, at_ntpd_rs):
     chosen = {}
     for fraction in (0.0, LAST):
-        choice = AEADS.choose(asking(*offered), Family.IPV4, fraction)
+        choice = AEADS.choose(asking(*offered), V4, fraction)
         if choice:
             chosen[choice.serving.backend.name] = choice.aead
     expected = {"chrony": at_chrony, "ntpd-rs": at_ntpd_rs}
@@ -161,9 +162,9 @@ def test_the_clients_order_decides_the_aead_that_both_can(offered, at_chrony, at
 
 
 def test_128_gcm_siv_without_record_1024_is_not_offered():
-    choice = AEADS.choose(Request((0,), (30, 15)), Family.IPV4, 0.0)
+    choice = AEADS.choose(Request((0,), (30, 15)), V4, 0.0)
     assert (choice.serving.backend.name, choice.aead) == ("chrony", SIV_256)
-    assert AEADS.choose(Request((0,), (30,)), Family.IPV4, 0.0) is None
+    assert AEADS.choose(Request((0,), (30,)), V4, 0.0) is None
 
 
 def test_what_any_backend_serves_whether_up_or_not():
@@ -184,36 +185,36 @@ FREE6 = {SIX: 5, ("six", "2001:db8::1"): 5}
 
 
 @pytest.mark.parametrize(
-    ("server", "port", "family", "expected"),
+    ("server", "port", "client", "expected"),
     [
-        ("one", None, Family.IPV4, {ONE: 10}),
-        ("ONE", None, Family.IPV4, {ONE: 10}),
-        ("odd", None, Family.IPV4, {ODD: 10}),
-        ("oDD", None, Family.IPV6, {SIX: 10}),
-        ("192.0.2.1", None, Family.IPV4, {ONE: 10}),
-        ("2001:db8::9", None, Family.IPV6, {SIX: 10}),
-        ("2001:0DB8:0:0:0::0009", None, Family.IPV6, {SIX: 10}),
-        ("2001:db8::0.0.0.9", None, Family.IPV6, {SIX: 10}),
-        (None, 4123, Family.IPV4, {ODD: 10}),
-        (None, 123, Family.IPV4, {ONE: 10}),
-        ("one", 123, Family.IPV4, {ONE: 10}),
-        pytest.param("one", 4123, Family.IPV4, {ONE: 10}, id="the server counts more than the port"),
-        pytest.param("unknown", 4123, Family.IPV4, {ODD: 10}, id="the port still counts"),
-        pytest.param("two", None, Family.IPV4, FREE4, id="name of one that is down"),
-        pytest.param("192.0.2.2", None, Family.IPV4, FREE4, id="address of one that is down"),
-        pytest.param("two", 4123, Family.IPV4, {ODD: 10}, id="down, but the port still counts"),
-        pytest.param("one", None, Family.IPV6, FREE6, id="name without an address of the client's family"),
-        pytest.param("192.0.2.1", None, Family.IPV6, FREE6, id="address of the other family"),
-        ("unknown", None, Family.IPV4, FREE4),
-        ("192.0.2.77", None, Family.IPV4, FREE4),
-        ("[2001:db8::9]", None, Family.IPV6, FREE6),
-        ("fe80::1%eth0", None, Family.IPV6, FREE6),
-        (None, 0, Family.IPV4, FREE4),
-        (None, 65535, Family.IPV6, FREE6),
+        ("one", None, V4, {ONE: 10}),
+        ("ONE", None, V4, {ONE: 10}),
+        ("odd", None, V4, {ODD: 10}),
+        ("oDD", None, V6, {SIX: 10}),
+        ("192.0.2.1", None, V4, {ONE: 10}),
+        ("2001:db8::9", None, V6, {SIX: 10}),
+        ("2001:0DB8:0:0:0::0009", None, V6, {SIX: 10}),
+        ("2001:db8::0.0.0.9", None, V6, {SIX: 10}),
+        (None, 4123, V4, {ODD: 10}),
+        (None, 123, V4, {ONE: 10}),
+        ("one", 123, V4, {ONE: 10}),
+        pytest.param("one", 4123, V4, {ONE: 10}, id="the server counts more than the port"),
+        pytest.param("unknown", 4123, V4, {ODD: 10}, id="the port still counts"),
+        pytest.param("two", None, V4, FREE4, id="name of one that is down"),
+        pytest.param("192.0.2.2", None, V4, FREE4, id="address of one that is down"),
+        pytest.param("two", 4123, V4, {ODD: 10}, id="down, but the port still counts"),
+        pytest.param("one", None, V6, FREE6, id="name without an address of the client's family"),
+        pytest.param("192.0.2.1", None, V6, FREE6, id="address of the other family"),
+        ("unknown", None, V4, FREE4),
+        ("192.0.2.77", None, V4, FREE4),
+        ("[2001:db8::9]", None, V6, FREE6),
+        ("fe80::1%eth0", None, V6, FREE6),
+        (None, 0, V4, FREE4),
+        (None, 65535, V6, FREE6),
     ],
 )
-def test_wishes(server, port, family, expected):
-    assert shares(WISHES, 10, asking(server=server, port=port), family) == expected
+def test_wishes(server, port, client, expected):
+    assert shares(WISHES, 10, asking(server=server, port=port), client) == expected
 
 
 def test_a_wish_for_a_backend_that_cannot_the_aead_is_ignored():

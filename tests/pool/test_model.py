@@ -9,10 +9,11 @@ from ntspool.pool import model
 from ntspool.pool.cookies import CookieFormat, ServerKey
 from ntspool.pool.model import Backend, Certificate, Family, LogSettings, Serving, SessionRules, Snapshot
 from ntspool.wire.aead import Aead
+from tests.conftest import V4, all_up
 
 ADDRESSES = (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
 BACKEND = Backend("ntp1", ADDRESSES, 123, 10, CookieFormat.CHRONY, (Aead.AES_SIV_CMAC_256,), "europe")
-SERVING = Serving(BACKEND, ADDRESSES[:1], ServerKey(7, b"cookie secret" + bytes(19)))
+SERVING = Serving(BACKEND, all_up(BACKEND, ADDRESSES[:1]), ServerKey(7, b"cookie secret" + bytes(19)))
 CERTIFICATE = Certificate(b"the chain", b"private key")
 SNAPSHOT = Snapshot(1, (CERTIFICATE,), SessionRules(5.0, 100), LogSettings(), (SERVING,))
 
@@ -29,7 +30,9 @@ def test_secrets_are_not_shown():
     assert "secret" not in shown
 
 
-@pytest.mark.parametrize("value", [BACKEND, SERVING, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log])
+@pytest.mark.parametrize(
+    "value", [BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log]
+)
 def test_values_cannot_change(value):
     for each in fields(value):
         with pytest.raises(FrozenInstanceError):
@@ -41,7 +44,7 @@ def test_values_cannot_change(value):
 
 def test_every_value_is_covered_here():
     made_here = {each for each in vars(model).values() if is_dataclass(each) and each.__module__ == model.__name__}
-    values = (BACKEND, SERVING, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log)
+    values = (BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log)
     assert made_here == {type(value) for value in values}
 
 

@@ -19,11 +19,12 @@ from ntspool.pool.cookies import (
     CookieKey,
     ServerKey,
 )
-from ntspool.pool.model import Backend, Family, Serving
+from ntspool.pool.model import Backend, Serving
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Negotiator
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import ClientExchange, ServerExchange
 from ntspool.wire.messages import NO_COMMON_AEAD, NO_COMMON_PROTOCOL, Request, error_refusal
+from tests.conftest import V4, V6, all_up
 
 SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV
 RANDOM = bytes(range(RANDOM_LENGTH))
@@ -44,13 +45,17 @@ class Exporter:
 
 def serving(name, *addresses, cookies=CookieFormat.NTSPOOL, aeads=None, **settings):
     every = tuple(map(ip_address, addresses or ["192.0.2.1", "2001:db8::1"]))
-    port, weight, up = (settings.get(key, value) for key, value in (("port", 123), ("weight", 1), ("up", every)))
+    port, weight = settings.get("port", 123), settings.get("weight", 1)
     backend = Backend(name, every, port, weight, cookies, aeads or CLIENT_AEADS[cookies], name)
-    return Serving(backend, up, ServerKey(9, Random(name).randbytes(SERVER_AEAD[cookies].key_length)))
+    return Serving(
+        backend,
+        all_up(backend, settings.get("up")),
+        ServerKey(9, Random(name).randbytes(SERVER_AEAD[cookies].key_length)),
+    )
 
 
-def answer(every, request, family=Family.IPV4, random=RANDOM, exporter=None):
-    return Negotiator(every).answer(request, family, exporter or Exporter(), random)
+def answer(every, request, client=V4, random=RANDOM, exporter=None):
+    return Negotiator(every).answer(request, client, exporter or Exporter(), random)
 
 
 def asking(*aeads, **fields):
@@ -61,16 +66,16 @@ def asking(*aeads, **fields):
 
 
 @pytest.mark.parametrize(("cookie_format", "aead"), PAIRS)
-@pytest.mark.parametrize("family", Family)
-def test_the_answer_is_what_client_and_backend_need(cookie_format, aead, family):
+@pytest.mark.parametrize("client", [V4, V6])
+def test_the_answer_is_what_client_and_backend_need(cookie_format, aead, client):
     backend, exporter = serving("a", cookies=cookie_format), Exporter()
     request = ServerExchange().receive_data(asking(aead).encode())
-    given_answer = answer([backend], request, family, exporter=exporter)
+    given_answer = answer([backend], request, client, exporter=exporter)
     response = ClientExchange(request).receive_data(given_answer.message.encode())
     assert (given_answer.message, given_answer.reason) == (response, "")
     assert given_answer.choice.serving is backend
     assert (response.aead, response.server, response.port) == (aead, str(given_answer.choice.address), None)
-    assert ip_address(response.server).version == family
+    assert ip_address(response.server).version == client.family
     assert response.compliant_128gcm == (aead is GCM_SIV)
     # What the client exports on its own side, the backend finds in every cookie.
     stem = bytes((0, 0, 0, aead))
@@ -150,7 +155,7 @@ OFFERS = [(15,), (17, 15), (30, 15), (16,), ()]
 
 @given(
     st.binary(min_size=RANDOM_LENGTH, max_size=RANDOM_LENGTH),
-    st.sampled_from(Family),
+    st.sampled_from([V4, V6]),
     st.builds(
         Request,
         st.sampled_from([(0,), (0x8001,), (0x8001, 0)]),
@@ -160,9 +165,9 @@ OFFERS = [(15,), (17, 15), (30, 15), (16,), ()]
         st.none() | st.sampled_from([0, 123, 65535]),
     ),
 )
-def test_keys_are_exported_once_for_one_backend_or_not_at_all(random, family, request_):
+def test_keys_are_exported_once_for_one_backend_or_not_at_all(random, client, request_):
     exporter = Exporter()
-    answered = answer(FLEET, request_, family, random, exporter)
+    answered = answer(FLEET, request_, client, random, exporter)
     assert answered.message.encode()
     if answered.choice is None:
         assert exporter.calls == []
@@ -183,7 +188,7 @@ def test_a_failing_exporter_is_not_followed_by_another_backend():
         raise OSError("TLS has no keys")
 
     with pytest.raises(OSError, match="no keys"):
-        Negotiator(FLEET).answer(asking(15), Family.IPV4, export, RANDOM)
+        Negotiator(FLEET).answer(asking(15), V4, export, RANDOM)
     assert calls == [(b"\0\0\0\x0f\0", 32)]
 
 
@@ -193,7 +198,7 @@ def test_a_failing_exporter_is_not_followed_by_another_backend():
 def test_the_choice_is_uniform_in_the_random_bytes():
     negotiator, draws = Negotiator(FLEET), Random(4460)
     counts = Counter(
-        negotiator.answer(asking(17), Family.IPV4, Exporter(), draws.randbytes(RANDOM_LENGTH)).message.server
+        negotiator.answer(asking(17), V4, Exporter(), draws.randbytes(RANDOM_LENGTH)).message.server
         for _ in range(5000)
     )
     expected = {f"192.0.2.{n}": 500 * n for n in range(1, 5)}
@@ -227,32 +232,32 @@ def down(**settings):
 
 
 @pytest.mark.parametrize(
-    ("every", "request_", "family", "expected"),
+    ("every", "request_", "client", "expected"),
     [
-        (FLEET, asking(15, protocols=(0x8001,)), 4, Answer(NO_COMMON_PROTOCOL, reason="no common next protocol")),
-        ([], asking(15, protocols=(1, 2)), 4, Answer(NO_COMMON_PROTOCOL, reason="no common next protocol")),
-        (FLEET, asking(16), 4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
-        (FLEET, asking(), 4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
-        ([CHRONY], asking(17), 4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
-        ([], asking(15), 4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
-        ([down()], asking(15), 4, Answer(INTERNAL_ERROR, reason="no backend for IPV4 is UP and serves these AEADs")),
-        ([down()], asking(15), 6, Answer(INTERNAL_ERROR, reason="no backend for IPV6 is UP and serves these AEADs")),
-        ([CHRONY], asking(15), 6, Answer(INTERNAL_ERROR, reason="no backend for IPV6 is UP and serves these AEADs")),
+        (FLEET, asking(15, protocols=(0x8001,)), V4, Answer(NO_COMMON_PROTOCOL, reason="no common next protocol")),
+        ([], asking(15, protocols=(1, 2)), V4, Answer(NO_COMMON_PROTOCOL, reason="no common next protocol")),
+        (FLEET, asking(16), V4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
+        (FLEET, asking(), V4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
+        ([CHRONY], asking(17), V4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
+        ([], asking(15), V4, Answer(NO_COMMON_AEAD, reason="no common AEAD algorithm")),
+        ([down()], asking(15), V4, Answer(INTERNAL_ERROR, reason="no backend for IPV4 is UP and serves these AEADs")),
+        ([down()], asking(15), V6, Answer(INTERNAL_ERROR, reason="no backend for IPV6 is UP and serves these AEADs")),
+        ([CHRONY], asking(15), V6, Answer(INTERNAL_ERROR, reason="no backend for IPV6 is UP and serves these AEADs")),
         (
             [CHRONY, down()],
             asking(17),
-            4,
+            V4,
             Answer(INTERNAL_ERROR, reason="no backend for IPV4 is UP and serves these AEADs"),
         ),
         (
             [serving("a", weight=0)],
             asking(15),
-            4,
+            V4,
             Answer(INTERNAL_ERROR, reason="no backend for IPV4 is UP and serves these AEADs"),
         ),
     ],
 )
-def test_refusals(every, request_, family, expected):
+def test_refusals(every, request_, client, expected):
     exporter = Exporter()
-    assert answer(every, request_, Family(family), exporter=exporter) == expected
+    assert answer(every, request_, client, exporter=exporter) == expected
     assert exporter.calls == []
