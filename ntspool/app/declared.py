@@ -6,7 +6,7 @@ from pathlib import Path
 from ntspool import config
 from ntspool.app.keykeeper import KeySettings
 from ntspool.errors import CertificateError
-from ntspool.net.checker import CheckSettings
+from ntspool.net.checksettings import CheckSettings
 from ntspool.net.tls import read_certificate
 from ntspool.pool.health import Rules
 from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules

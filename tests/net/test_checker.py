@@ -9,12 +9,14 @@ from ipaddress import ip_address
 import pytest
 from structlog.testing import capture_logs
 
-from ntspool.net import checker as checker_module
-from ntspool.net.checker import Checker, CheckSettings
+from ntspool.net import probe as probe_module
+from ntspool.net.checker import Checker
+from ntspool.net.checksettings import CheckSettings
+from ntspool.net.timequery import TimeAnswer
 from ntspool.pool.cookies import CookieFormat, CookieJar, ServerKey
 from ntspool.pool.health import Rules
 from ntspool.pool.keyring import create
-from ntspool.pool.model import Backend
+from ntspool.pool.model import Backend, UpAddress
 from ntspool.pool.proofs import accepted
 from ntspool.pool.responder import ReplyKind, Responder
 from ntspool.wire.aead import Aead
@@ -22,7 +24,8 @@ from ntspool.wire.ntp import decode_packet
 from tests.net.scripted import scripted
 from tests.waiting import until
 
-SETTINGS = CheckSettings(interval=0.02, timeout=0.1, rules=Rules(rise=2, fall=3))
+# A pool of one that falls silent would be in panic at once.
+SETTINGS = CheckSettings(interval=0.02, timeout=0.1, rules=Rules(rise=2, fall=3), panic=1.0)
 SELDOM = replace(SETTINGS, interval=3600.0)
 
 
@@ -100,7 +103,7 @@ def _watching(server, scene, keyring=KEYRING, settings=SETTINGS, **backend):
 
     with scripted(server) as port, capture_logs() as logs:
         result = asyncio.run(run(port))
-    return result, logs
+    return result, [entry for entry in logs if entry["event"] != "offset vote"]
 
 
 def _known(checker, backend):
@@ -123,11 +126,11 @@ def test_the_first_probe_decides_and_is_over_when_watch_returns():
 
     server = Server()
     (up, lagging, known, told), logs = _watching(server, scene, settings=SELDOM)
-    assert up == (ip_address("127.0.0.1"),)
+    assert up == (UpAddress(ip_address("127.0.0.1"), (Aead.AES_SIV_CMAC_256,), 10),)
     assert lagging == [], "a backend with our key file proves the next epoch at once"
     assert known == (True, 3, {3, 4}, 3)
     assert told
-    assert server.asked == [3, 4]
+    assert server.asked == [3, 3, 4], "the cookie that came back is spent before anything else"
     assert [entry["event"] for entry in logs] == ["backend UP"]
 
 
@@ -140,7 +143,7 @@ def test_a_backend_that_falls_silent_goes_down_by_fall_and_comes_back_by_rise():
         assert checker.mint_epoch(backend) is None
         server.silent = False
         await until(lambda: checker.up(backend))
-        assert _known(checker, backend) == (True, 3, {3, 4}, 3)
+        assert _known(checker, backend)[:2] == (True, 3)
 
     _, logs = _watching(server, scene)
     walk = [(entry["event"], entry.get("state"), entry["cause"]) for entry in logs if "cause" in entry]
@@ -169,7 +172,7 @@ def test_a_lost_packet_takes_no_proof_away():
     (known, changes), _ = _watching(server, scene)
     assert known == (True, 3, {3, 4}, 3)
     assert changes == 0
-    assert set(server.asked[2:]) == {3}, "silence is no reason to ask for older epochs"
+    assert set(server.asked[3:]) == {3}, "silence is no reason to ask for older epochs"
 
 
 def test_a_backend_with_other_keys_is_never_up():
@@ -195,12 +198,12 @@ def test_a_kiss_of_death_under_our_key_proves_that_and_brings_nobody_up():
 
 def test_a_backend_that_gives_no_cookies_is_up_and_nothing_is_minted_for_it(monkeypatch):
     """Its clients would be at the end of theirs soon."""
-    query = checker_module.query_time
+    ask = probe_module.ask
 
     async def stingy(*args, **options):
-        return replace(await query(*args, **options), cookies=())
+        return replace(await ask(*args, **options), cookies=())
 
-    monkeypatch.setattr(checker_module, "query_time", stingy)
+    monkeypatch.setattr(probe_module, "ask", stingy)
     assert _watching(Server(), _what_is_known)[0] == (True, None, {3, 4}, None)
 
 
@@ -209,7 +212,8 @@ def test_one_dead_address_does_not_take_the_other_with_it():
         return checker.up(backend), checker.mint_epoch(backend).number, len(list(checker.proofs()))
 
     result, _ = _watching(Server(), scene, addresses=["127.0.0.1", "127.0.0.99"])
-    assert result == ((ip_address("127.0.0.1"),), 3, 2)
+    assert [each.address for each in result[0]] == [ip_address("127.0.0.1")]
+    assert result[1:] == (3, 2)
 
 
 # Key files that are late.
@@ -303,24 +307,24 @@ def test_nothing_of_a_foreign_keyring_is_believed_until_it_is_proved_anew():
 @pytest.mark.parametrize("opens", [True, False])
 def test_an_answer_that_was_under_way_says_nothing_of_a_keyring_that_came_meanwhile(monkeypatch, opens):
     server, foreign = Server(), create(0.0, os.urandom)
-    query = checker_module.query_time
+    ask = probe_module.ask
 
     async def scene(checker, backend, _):
-        target = (backend, backend.addresses[0])
+        [(target, watch)] = checker._watched.items()
 
         async def slow(*args, **options):
             try:
-                return await query(*args, **options)
+                return await ask(*args, **options)
             finally:
                 checker.keyring = foreign
-                checker._proofs[target] = held
+                watch.proof = held
 
-        held = accepted(checker._proofs[target], 3, 3, foreign, 1.0)
+        held = accepted(watch.proof, 3, 3, foreign, 1.0)
         if not opens:
             server.know(RINGS[5])
-        monkeypatch.setattr(checker_module, "query_time", slow)
-        await checker._check(target)
-        return checker._proofs[target] == held
+        monkeypatch.setattr(probe_module, "ask", slow)
+        checker._note(target, await checker._probe(target))
+        return watch.proof == held
 
     assert _watching(server, scene, settings=SELDOM)[0]
 
@@ -344,37 +348,35 @@ def test_who_may_have_new_keys_is_probed_in_a_hurry_and_nobody_else():
         await checker.watch([backend, replace(backend, name="ntp-2")])
         checker.keyring = RINGS[1]
         server.know(RINGS[1])
-        # The task that waits for a hurry has to start first.
-        await asyncio.sleep(0)
         checker.hurry("ntp-1")
         await until(lambda: checker.lagging(RINGS[1].next) == ["ntp-2"])
         return server.asked
 
-    assert _watching(server, scene, settings=SELDOM)[0] == [3, 4, 3, 4, 4, 5]
+    assert _watching(server, scene, settings=SELDOM)[0] == [3, 3, 4, 3, 3, 4, 4, 4, 5]
 
 
 def test_without_a_socket_nothing_is_learned_and_probing_goes_on(monkeypatch):
     async def scene(checker, backend, changes):
-        asked = checker._ask
+        ask = probe_module.ask
         failures, before = [], len(changes)
 
-        async def no_descriptor(*_):
+        async def no_descriptor(*_, **__):
             failures.append(True)
             raise OSError(24, "Too many open files")
 
-        monkeypatch.setattr(checker, "_ask", no_descriptor)
+        monkeypatch.setattr(probe_module, "ask", no_descriptor)
         await until(lambda: len(failures) > 3)
         assert _known(checker, backend) == (True, 3, {3, 4}, 3)
         assert len(changes) == before
         answered = []
 
-        async def again(*words):
-            answered.append(await asked(*words))
+        async def again(*words, **options):
+            answered.append(await ask(*words, **options))
             return answered[-1]
 
-        monkeypatch.setattr(checker, "_ask", again)
+        monkeypatch.setattr(probe_module, "ask", again)
         await until(lambda: answered)
-        assert answered[0] is None
+        assert isinstance(answered[0], TimeAnswer)
 
     _, logs = _watching(Server(), scene)
     assert {"probe not sent"} <= {entry["event"] for entry in logs}
@@ -391,4 +393,4 @@ def test_watching_others_forgets_those_that_are_gone_and_keeps_the_rest():
     server = Server()
     result, _ = _watching(server, scene, settings=SELDOM)
     assert result == (["ntp-1", "ntp-2"], (), None, 3)
-    assert server.asked == [3, 4, 3, 4], "who was watched already was not probed again"
+    assert server.asked == [3, 3, 4, 3, 3, 4], "who was watched already was not probed again"
