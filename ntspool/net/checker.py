@@ -250,7 +250,11 @@ class Checker:
                 pass
             hurry.clear()
             began = loop.time()
-            self._note(target, await self._probe(target))
+            try:
+                self._note(target, await self._probe(target))
+            except Exception:
+                # Who is not probed any more would keep its state for ever.
+                log.exception("probe broke", backend=target.backend, address=str(target.address))
             # Jitter keeps the probes of many backends, and of many gateways, from falling into step.
             pause = self._settings.pause(self._fleet[target]) * random.uniform(0.9, 1.0)  # noqa: S311  -- no secret
             due = began + pause
@@ -276,10 +280,7 @@ class Checker:
                 log.error("probe not sent", backend=target.backend, reason=error.strerror)
                 return None
         if result.sample:
-            good = None in result.outcomes.values()
-            now = self._steady()
-            self._fleet.measure(target, result.sample, good=good, local=time.time() - now, now=now)
-            self._log.vote()
+            self._fleet.measure(target, result.sample, good=None in result.outcomes.values())
         return result
 
     def _note(self, target: Target, result: Result | None) -> None:
@@ -292,8 +293,10 @@ class Checker:
         if proofs.standing(watch.proof) != before:
             self._on_change()
         outcomes = result.outcomes
-        if lie := self._fleet.accuse(target, self._steady()):
+        now = self._steady()
+        if lie := self._fleet.accuse(target, time.time() - now, now):
             outcomes = {aead: failure or lie for aead, failure in outcomes.items()}
+        self._log.vote()
         watch.checked = self._clock()
         watch.probes += 1
         if None in outcomes.values():

@@ -106,22 +106,22 @@ class Fleet:
             left = {aead: health for aead, health in self[target].aeads.items() if aead in targets[target]}
             self._set(target, left)
 
-    def measure(self, target: Target, sample: Sample, *, good: bool, local: float, now: float) -> None:
-        """Take a target's newest measurement; only a `good` one, whose time a client would use, has a vote.
-
-        `local` is how far the system's clock is ahead of the common one.
-        """
+    def measure(self, target: Target, sample: Sample, *, good: bool) -> None:
+        """Take a target's newest measurement; only a `good` one, whose time a client would use, has a vote."""
         self._conditions[target] = replace(self[target], sample=sample)
         if good:
             self._voters[target] = sample
         else:
             self._voters.pop(target, None)
+
+    def accuse(self, target: Target, local: float, now: float) -> Failure | None:
+        """Return the accusation if a target's measurement has nothing in common with the majority's.
+
+        `local` is how far the system's clock is ahead of the common one.
+        """
         if now - self._voted >= _PACE * len(self._voters):
             self._voted = now
             self._vote(local, now)
-
-    def accuse(self, target: Target, now: float) -> Failure | None:
-        """Return the accusation if a target's measurement has nothing in common with the majority's."""
         sample, truth = self._voters.get(target), self.ballot.truth
         if sample is None or truth is None:
             return None

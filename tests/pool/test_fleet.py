@@ -50,8 +50,8 @@ class Pool:
     def measure(self, where, offset, wait=1.0, local=0.0, good=True):
         self.now += wait
         found = Sample(offset, 0.001, 0.005, 2, self.now)
-        self.fleet.measure(where, found, good=good, local=local, now=self.now)
-        return self.fleet.accuse(where, self.now)
+        self.fleet.measure(where, found, good=good)
+        return self.fleet.accuse(where, local, self.now)
 
 
 # AEADs.
@@ -216,7 +216,7 @@ def test_without_a_majority_nobody_is_accused():
     for where, offset in zip(pool.targets, (0.0, 0.0, 1.0, 1.0), strict=True):
         pool.measure(where, offset)
     assert pool.fleet.ballot.mode is Mode.NO_MAJORITY
-    assert [pool.fleet.accuse(where, pool.now) for where in pool.targets] == [None] * 4
+    assert [pool.fleet.accuse(where, 0.0, pool.now) for where in pool.targets] == [None] * 4
 
 
 def test_a_backend_has_one_vote_whatever_its_addresses():
