@@ -73,6 +73,7 @@ class Checker:
     `on_change` is called whenever what clients may be given changed: an address or an AEAD of it went UP or DOWN, got
     more of its weight, began or ceased to accept an epoch, or mints under another. `keyring` and `settings` may be
     replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against.
+    `probes` counts those that have ended.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Checker:
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] | None = None,
     ) -> None:
+        self.probes = 0
         self._clock = clock
         self._steady = steady or SteadyClock()
         self._settings = settings
@@ -299,6 +301,7 @@ class Checker:
         self._log.vote()
         watch.checked = self._clock()
         watch.probes += 1
+        self.probes += 1
         if None in outcomes.values():
             watch.answered = watch.checked
         else:
