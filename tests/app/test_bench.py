@@ -130,7 +130,10 @@ def test_absurd_settings_exit_2(words):
 def test_a_strangers_server_is_asked_about_first():
     result = run_ntspool("bench", "192.88.99.1", "--rate", "max")
     assert result.returncode == 1
-    assert "192.88.99.1 port 4460, as 192.88.99.1: as many sessions as they can by at most 16 clients at once" in result.stderr
+    assert (
+        "192.88.99.1 port 4460, as 192.88.99.1: as many sessions as they can by at most 16 clients at once"
+        in result.stderr
+    )
     assert "Is it yours?" in result.stderr
 
 
