@@ -76,7 +76,8 @@ class Result:
     @property
     def waste(self) -> float:
         """The share of the work that gave no client cookies."""
-        return 1 - len(self.waits) / self.case.policy.capacity / self.work if self.work else 0.0
+        useful = len(self.waits) / self.case.policy.capacity
+        return max(0.0, 1 - useful / self.work) if self.work else 0.0
 
 
 def simulate(case: Case) -> Result:
@@ -154,13 +155,19 @@ def policies(capacity: float, clients: int = CLIENTS) -> list[Case]:
     return [Case(label, policy, clients=clients) for label, policy in kinds.items()]
 
 
-def good(capacity: float, backlog: int = 4096) -> Policy:
-    """Return the policy that docs/capacity.md recommends: as many open as are served in 2 s, the others closed."""
-    return Policy(capacity, limit=round(2 * capacity), backlog=backlog)
+def good(capacity: float, scale: float = 1.0) -> Policy:
+    """Return the policy that docs/capacity.md recommends: as many open as are served in 2 s, the others closed.
+
+    `scale` makes the queues and turns of a server smaller that stands for one before a larger herd.
+    """
+    backlog, accepted, batch = (max(1, round(each * scale)) for each in (4096, 256, 64))
+    return Policy(capacity, limit=round(2 * capacity), backlog=backlog, accepted=accepted, batch=batch)
 
 
 def mixes(capacity: float, clients: int = CLIENTS) -> list[Case]:
-    return [Case(mix, good(capacity), mix=mix, clients=clients) for mix in MIXES]
+    """Return mixes of clients before one core; a quarter of the herd before a quarter of the core tells the same."""
+    few = clients // 4
+    return [Case(mix, good(capacity / 4, 1 / 4), mix=mix, clients=few) for mix in MIXES]
 
 
 CORES = (1, 2, 4, 8, 16)
@@ -170,7 +177,7 @@ def cores(capacity: float, clients: int = CLIENTS) -> list[Case]:
     """Return so many cores per million clients; what counts is their ratio, so a quarter of the herd tells the same."""
     few = clients // 4
     return [
-        Case(f"{number:g}", good(number * capacity * few / 1e6, round(4096 * few / 1e6)), coming=coming, clients=few)
+        Case(f"{number:g}", good(number * capacity * few / 1e6, few / 1e6), coming=coming, clients=few)
         for coming in COMINGS
         for number in CORES
     ]

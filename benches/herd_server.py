@@ -9,9 +9,6 @@ from typing import Any
 
 from benches.herd_clients import AnyClient, Failure
 
-BATCH = 64
-"""Sessions gone on with in one turn of the server's loop."""
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -23,8 +20,8 @@ class Policy:
     session that has been open for so long.
 
     `backlog` connections wait in the kernel to be accepted; the SYNs of others are dropped. `accepted` is how many are
-    taken out of there in one turn of the loop, which goes on with BATCH sessions: if they are no more than these, the
-    kernel's queue is the only one that ever grows.
+    taken out of there in one turn of the loop, which goes on with `batch` sessions: if
+    they are no more than these, the kernel's queue is the only one that ever grows.
     """
 
     capacity: float
@@ -35,6 +32,7 @@ class Policy:
     timeout: float = float("inf")
     backlog: int = 4096
     accepted: int = 256
+    batch: int = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ class Herd:
         time = self.now
         for _each in range(min(self.policy.accepted, len(self.backlog))):
             time = self._accept(self.backlog.popleft(), time)
-        for _each in range(min(BATCH, len(self.sessions))):
+        for _each in range(min(self.policy.batch, len(self.sessions))):
             time = self._serve(self.sessions.popleft(), time)
         self.work += time - self.now
         # A turn that had nothing to do is the last one; whoever comes next begins another.
