@@ -11,7 +11,8 @@ import structlog
 import uvloop
 
 from ntspool.net.channel import Applied, Channel, Tally
-from ntspool.net.listener import Listener, Rulebook, prepare
+from ntspool.net.connection import Rulebook
+from ntspool.net.listener import Listener, prepare
 from ntspool.net.session import Report
 from ntspool.net.system import set_up_logs
 from ntspool.pool.model import Snapshot

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from structlog.testing import capture_logs
 
+from ntspool.net.servertls import server_context
 from ntspool.net.session import Outcome, Session
-from ntspool.net.tls import server_context
 from ntspool.pool.cookies import CookieKey
 from ntspool.pool.negotiation import Negotiator
 from ntspool.wire.aead import Aead

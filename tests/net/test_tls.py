@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key as
 from cryptography.x509 import load_pem_x509_certificate
 
 from ntspool.errors import CertificateError
+from ntspool.net.servertls import server_context
 from ntspool.net.session import Session
-from ntspool.net.tls import client_context, covers, dns_names, read_certificate, server_context
+from ntspool.net.tls import client_context, covers, dns_names, read_certificate
 from ntspool.pool.negotiation import Negotiator
 from tests.conftest import V4
 from tests.net.tlsclient import MemoryClient
