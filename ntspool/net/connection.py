@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ntspool.net.servertls import ServerContext
@@ -10,7 +11,8 @@ from ntspool.net.session import Report, Session
 from ntspool.pool.model import SessionRules
 from ntspool.pool.negotiation import Negotiator
 
-_READ_SIZE = 16384
+_READ_SIZE = 4096
+_FETCHED = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,23 @@ class Rulebook:
     rules: SessionRules
     context: ServerContext
     negotiator: Negotiator
+
+
+class RandomBytes:
+    """The system's random bytes, fetched for many sessions at a time. They become nonces, which are no secrets."""
+
+    def __init__(self, source: Callable[[int], bytes] = os.urandom) -> None:
+        self._source = source
+        self._bytes = b""
+        self._taken = 0
+
+    def __call__(self, length: int) -> bytes:
+        """Return `length` bytes that nobody has had before."""
+        start = self._taken
+        self._taken = start + length
+        if self._taken > len(self._bytes):
+            self._bytes, start, self._taken = self._source(max(_FETCHED, length)), 0, length
+        return self._bytes[start : self._taken]
 
 
 class Connection:
@@ -69,7 +88,9 @@ class Connection:
         """Take what the client has sent, and send what it could not take before."""
         if events & select.EPOLLOUT:
             self._flush()
-        else:
+            return
+        if self._read() and events & select.EPOLLHUP:
+            # It has closed, too: what is unread is its close_notify, and then the end.
             self._read()
 
     def expire(self) -> None:
@@ -85,11 +106,12 @@ class Connection:
             # That takes the descriptor out of the epoll set, too.
             self._socket.close()
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Take what the client has sent; tell whether there was anything."""
         try:
             data = self._socket.recv(_READ_SIZE, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         session = self._session
@@ -97,11 +119,12 @@ class Connection:
             self.close()
         elif session is None or not session.finished:
             self._receive(session or self._begin(), data)
+        return bool(data)
 
     def _begin(self) -> Session:
         # Made as late as this, a client that connects and says nothing costs next to nothing.
         rulebook, packed = self._rulebook, _packed(self.peer)
-        self._session = Session(rulebook.context, rulebook.negotiator, packed, os.urandom)
+        self._session = Session(rulebook.context, rulebook.negotiator, packed, _random)
         return self._session
 
     def _receive(self, session: Session, data: bytes) -> None:
@@ -130,6 +153,8 @@ class Connection:
             self._blocked = not self._blocked
             self._epoll.modify(self.descriptor, select.EPOLLIN | (select.EPOLLOUT if self._blocked else 0))
 
+
+_random = RandomBytes()
 
 _LAST = socket.MSG_DONTWAIT | socket.MSG_MORE
 """How the last flight is sent: it waits for the end of the stream, and both leave in one segment."""

@@ -21,6 +21,14 @@ _selected = ffi.new("unsigned char **")
 _selected_length = ffi.new("unsigned int *")
 _label_length = len(EXPORTER_LABEL)
 
+# Looked up once, and here, where it is noticed if one is gone.
+_NO_TICKET: Final[int] = lib.SSL_OP_NO_TICKET
+_OK: Final[int] = lib.SSL_TLSEXT_ERR_OK
+_FATAL: Final[int] = lib.SSL_TLSEXT_ERR_ALERT_FATAL
+_HOST_NAME: Final[int] = lib.TLSEXT_NAMETYPE_host_name
+_WANT_READ: Final[int] = lib.SSL_ERROR_WANT_READ
+_ZERO_RETURN: Final[int] = lib.SSL_ERROR_ZERO_RETURN
+
 
 class FastContext:
     """Makes the server's ends from pyOpenSSL contexts, which must have no callbacks of their own.
@@ -32,8 +40,8 @@ class FastContext:
         self._contexts = contexts
         self._first = first
         # OpenSSL keeps pointers only: these objects must live as long as the contexts.
-        self._select_alpn = ffi.callback(_ALPN_CALLBACK, _select_alpn, error=lib.SSL_TLSEXT_ERR_ALERT_FATAL)
-        self._select_name = ffi.callback("int (*)(SSL *, int *, void *)", self._select, error=lib.SSL_TLSEXT_ERR_OK)
+        self._select_alpn = ffi.callback(_ALPN_CALLBACK, _select_alpn, error=_FATAL)
+        self._select_name = ffi.callback("int (*)(SSL *, int *, void *)", self._select, error=_OK)
         for context in contexts.values():
             lib.SSL_CTX_set_alpn_select_cb(_native(context), self._select_alpn, ffi.NULL)
         self._several = len(contexts.values()) > 1
@@ -46,10 +54,10 @@ class FastContext:
 
     def _select(self, ssl: Any, _alert: Any, _argument: Any) -> int:  # noqa: ANN401  -- cffi's pointers
         # Only here does this option keep the tickets back; see PublicContext.
-        lib.SSL_set_options(ssl, lib.SSL_OP_NO_TICKET)
+        lib.SSL_set_options(ssl, _NO_TICKET)
         if self._several and (context := self._contexts.get(_server_name(ssl).decode("ascii", "replace").lower())):
             lib.SSL_set_SSL_CTX(ssl, _native(context))
-        return int(lib.SSL_TLSEXT_ERR_OK)
+        return _OK
 
 
 class FastEnd:
@@ -108,9 +116,9 @@ class FastEnd:
 
     def _why_not(self, result: int) -> bytes | None:
         error = lib.SSL_get_error(self._ssl, result)
-        if error == lib.SSL_ERROR_WANT_READ:
+        if error == _WANT_READ:
             return b""
-        if error == lib.SSL_ERROR_ZERO_RETURN:
+        if error == _ZERO_RETURN:
             return None
         raise WireError(_last_error())
 
@@ -125,9 +133,9 @@ _ALPN_CALLBACK = "int (*)(SSL *, unsigned char **, unsigned char *, const unsign
 
 def _select_alpn(_ssl: Any, out: Any, out_length: Any, offered: Any, length: int, _argument: Any) -> int:  # noqa: ANN401
     if not _offers_ntske(ffi.buffer(offered, length)[:]):
-        return int(lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+        return _FATAL
     out[0], out_length[0] = _alpn, len(ALPN_NTSKE)
-    return int(lib.SSL_TLSEXT_ERR_OK)
+    return _OK
 
 
 def _offers_ntske(offered: bytes) -> bool:
@@ -141,7 +149,7 @@ def _offers_ntske(offered: bytes) -> bool:
 
 
 def _server_name(ssl: Any) -> bytes:  # noqa: ANN401
-    name = lib.SSL_get_servername(ssl, lib.TLSEXT_NAMETYPE_host_name)
+    name = lib.SSL_get_servername(ssl, _HOST_NAME)
     return ffi.string(name) if name else b""
 
 

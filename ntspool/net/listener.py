@@ -38,6 +38,22 @@ def prepare(snapshot: Snapshot, before: Rulebook | None) -> Rulebook:
     return Rulebook(snapshot.rules, context, Negotiator(snapshot.serving))
 
 
+class _Listening(socket.socket):
+    """A listening socket that accepts without making enums for each client."""
+
+    def __init__(self, shared: socket.socket) -> None:
+        super().__init__(fileno=shared.fileno())
+        self._numbers = int(shared.family), int(shared.type)
+
+    @property
+    def family(self) -> int:  # type: ignore[override]
+        return self._numbers[0]
+
+    @property
+    def type(self) -> int:  # type: ignore[override]
+        return self._numbers[1]
+
+
 class Listener:
     """Serves NTS-KE on listening sockets that stay the caller's.
 
@@ -56,7 +72,7 @@ class Listener:
         on_end: Callable[[Report, str, float], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listening = {each.fileno(): each for each in sockets}
+        self._listening = {each.fileno(): _Listening(each) for each in sockets}
         self._rulebook = rulebook
         self._on_end = on_end
         self._epoll = select.epoll()
@@ -92,6 +108,8 @@ class Listener:
             self._sweeper.cancel()
         self._loop.remove_reader(self._epoll)
         self._epoll.close()
+        for each in self._listening.values():
+            each.detach()
 
     def _watch(self) -> None:
         if self._accepting:

@@ -8,7 +8,6 @@ import structlog
 from OpenSSL import SSL
 
 from ntspool.errors import WireError
-from ntspool.net.fastssl import FastContext
 from ntspool.net.tls import ALPN_NTSKE, NO_ALPN, ByName, bare_context, certificate_context, describe, dns_names
 from ntspool.pool.model import Certificate
 from ntspool.wire.exchange import EXPORTER_LABEL
@@ -53,11 +52,13 @@ def server_context(certificates: Sequence[Certificate]) -> ServerContext:
     SNI selects among the certificates; without it, and for a name that none covers, the first one stands.
     """
     try:
-        fast = FastContext(*_by_name(certificates))
+        from ntspool.net.fastssl import FastContext  # noqa: PLC0415  -- importing it may be what fails
+
+        fast = FastContext(*contexts_by_name(certificates))
         try_out(fast)
     except Exception as error:
         log.warning("TLS by the slower, public interface of pyOpenSSL", reason=f"{type(error).__name__}: {error}")
-        return PublicContext(*_by_name(certificates))
+        return PublicContext(*contexts_by_name(certificates))
     return fast
 
 
@@ -164,7 +165,8 @@ class PublicEnd:
         return self._tls.get_servername() or b""
 
 
-def _by_name(certificates: Sequence[Certificate]) -> tuple[ByName[SSL.Context], SSL.Context]:
+def contexts_by_name(certificates: Sequence[Certificate]) -> tuple[ByName[SSL.Context], SSL.Context]:
+    """Return a context for each certificate, by its names, and the first of them."""
     contexts = [certificate_context(each) for each in certificates]
     return ByName(zip(map(dns_names, certificates), contexts, strict=True)), contexts[0]
 

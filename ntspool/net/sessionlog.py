@@ -10,7 +10,7 @@ import structlog
 
 from ntspool.net.session import Report
 from ntspool.net.system import for_people
-from ntspool.pool.model import LogSettings
+from ntspool.pool.model import LogSettings, address_text
 
 log = structlog.get_logger()
 
@@ -59,7 +59,11 @@ def _words(report: Report, client: str, seconds: float) -> dict[str, object]:
         words["reason"] = report.reason
     choice = report.answer.choice if report.answer else None
     if choice is not None:
-        words |= {"backend": choice.serving.backend.name, "address": str(choice.address), "aead": choice.aead.value}
+        words |= {
+            "backend": choice.serving.backend.name,
+            "address": address_text(choice.address),
+            "aead": choice.aead.value,
+        }
     if client:
         words["client"] = client
     return words
@@ -72,6 +76,6 @@ def _json(report: Report, client: str, seconds: float) -> str:
         line += f', "reason": {_quoted(report.reason)}'
     choice = report.answer.choice if report.answer else None
     if choice is not None:
-        backend = choice.serving.backend
-        line += f', "backend": {_quoted(backend.name)}, "address": "{choice.address}", "aead": {choice.aead:d}'
+        line += f', "backend": {_quoted(choice.serving.backend.name)}'
+        line += f', "address": "{address_text(choice.address)}", "aead": {choice.aead.value}'
     return f'{line}, "client": {_quoted(client)}' if client else line

@@ -103,6 +103,7 @@ class ClientExchange:
 EXPORTER_LABEL = b"EXPORTER-network-time-security"
 
 
+@lru_cache
 def exporter_contexts(aead: Aead, *, compliant_128gcm: bool) -> tuple[bytes, bytes]:
     """Return the TLS exporter contexts of the C2S and the S2C key (RFC 8915 section 5.1).
 
