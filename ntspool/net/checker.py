@@ -10,6 +10,7 @@ import structlog
 
 from ntspool.net.checklog import CheckLog
 from ntspool.net.checksettings import CheckSettings
+from ntspool.net.checkstatus import Status
 from ntspool.net.clocks import SteadyClock
 from ntspool.net.probe import Finding, Prober, Result
 from ntspool.pool import proofs
@@ -25,31 +26,6 @@ PARALLEL = 128
 """Probes under way at the same time: each holds a descriptor, and a burst of them would look like a bad network."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What is known of one address: `condition` of its health, and `proof` of its keys.
-
-    `shown` is its state as HAProxy shows it, `keys` why it is not minted for under the current epoch (None if it is),
-    `share` the share of its weight that it has now, `offset` how far its clock is ahead of the pool's, in seconds, None
-    while that is not known. `checked` and `answered` are when it was last probed and last found
-    good, in Unix seconds, None for never; `probes` and `failures` count. `reported` is its agent's last complaint.
-    """
-
-    backend: Backend
-    address: Address
-    condition: Condition
-    shown: str
-    share: float
-    proof: Proof
-    offset: float | None
-    keys: Failure | None
-    checked: float | None
-    answered: float | None
-    probes: int
-    failures: int
-    reported: str | None
 
 
 @dataclass
