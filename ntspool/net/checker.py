@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import structlog
 from ntspool.net.checklog import CheckLog
 from ntspool.net.checksettings import CheckSettings
 from ntspool.net.checkstatus import Status
-from ntspool.net.clocks import SteadyClock
+from ntspool.net.clocks import SteadyClock, keep_stamping
 from ntspool.net.probe import Finding, Prober, Result
 from ntspool.pool import proofs
 from ntspool.pool.causes import Failure
@@ -72,6 +73,7 @@ class Checker:
         self._reports: dict[str, str | None] = {}
         self._turn = asyncio.Semaphore(PARALLEL)
         self._watching = asyncio.Lock()
+        self._stamping: socket.socket | None = None
 
     @property
     def settings(self) -> CheckSettings:
@@ -98,6 +100,7 @@ class Checker:
 
         Of an address that is known already everything stays, unless the cookies that it opens are others.
         """
+        self._stamping = self._stamping or keep_stamping()
         async with self._watching:
             wanted = {target: backend for backend in backends for target in _targets(backend)}
             await self._forget(wanted)
@@ -110,6 +113,9 @@ class Checker:
 
     async def stop(self) -> None:
         """End every probe."""
+        if self._stamping:
+            self._stamping.close()
+            self._stamping = None
         await self._forget({})
 
     def hurry(self, name: str) -> None:
@@ -270,7 +276,8 @@ class Checker:
             self._prove(watch, finding)
         if proofs.standing(watch.proof) != before:
             self._on_change()
-        outcomes = result.outcomes
+        # Its AEADs may have been changed while the answer was under way.
+        outcomes = {aead: failure for aead, failure in result.outcomes.items() if aead in watch.backend.aeads}
         now = self._steady()
         if lie := self._fleet.accuse(target, time.time() - now, now):
             outcomes = {aead: failure or lie for aead, failure in outcomes.items()}
