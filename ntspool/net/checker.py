@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ import structlog
 
 from ntspool.net.checklog import CheckLog
 from ntspool.net.checksettings import CheckSettings
-from ntspool.net.clocks import SteadyClock
+from ntspool.net.checkstatus import Status
+from ntspool.net.clocks import SteadyClock, keep_stamping
 from ntspool.net.probe import Finding, Prober, Result
 from ntspool.pool import proofs
 from ntspool.pool.causes import Failure
@@ -25,31 +27,6 @@ PARALLEL = 128
 """Probes under way at the same time: each holds a descriptor, and a burst of them would look like a bad network."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What is known of one address: `condition` of its health, and `proof` of its keys.
-
-    `shown` is its state as HAProxy shows it, `keys` why it is not minted for under the current epoch (None if it is),
-    `share` the share of its weight that it has now, `offset` how far its clock is ahead of the pool's, in seconds, None
-    while that is not known. `checked` and `answered` are when it was last probed and last found
-    good, in Unix seconds, None for never; `probes` and `failures` count. `reported` is its agent's last complaint.
-    """
-
-    backend: Backend
-    address: Address
-    condition: Condition
-    shown: str
-    share: float
-    proof: Proof
-    offset: float | None
-    keys: Failure | None
-    checked: float | None
-    answered: float | None
-    probes: int
-    failures: int
-    reported: str | None
 
 
 @dataclass
@@ -96,6 +73,7 @@ class Checker:
         self._reports: dict[str, str | None] = {}
         self._turn = asyncio.Semaphore(PARALLEL)
         self._watching = asyncio.Lock()
+        self._stamping: socket.socket | None = None
 
     @property
     def settings(self) -> CheckSettings:
@@ -122,6 +100,7 @@ class Checker:
 
         Of an address that is known already everything stays, unless the cookies that it opens are others.
         """
+        self._stamping = self._stamping or keep_stamping()
         async with self._watching:
             wanted = {target: backend for backend in backends for target in _targets(backend)}
             await self._forget(wanted)
@@ -134,6 +113,9 @@ class Checker:
 
     async def stop(self) -> None:
         """End every probe."""
+        if self._stamping:
+            self._stamping.close()
+            self._stamping = None
         await self._forget({})
 
     def hurry(self, name: str) -> None:
@@ -294,7 +276,8 @@ class Checker:
             self._prove(watch, finding)
         if proofs.standing(watch.proof) != before:
             self._on_change()
-        outcomes = result.outcomes
+        # Its AEADs may have been changed while the answer was under way.
+        outcomes = {aead: failure for aead, failure in result.outcomes.items() if aead in watch.backend.aeads}
         now = self._steady()
         if lie := self._fleet.accuse(target, time.time() - now, now):
             outcomes = {aead: failure or lie for aead, failure in outcomes.items()}

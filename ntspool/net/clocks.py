@@ -43,6 +43,20 @@ def stamp_datagrams(udp: socket.socket) -> None:
         return
 
 
+def keep_stamping() -> socket.socket | None:
+    """Return a socket to keep open while datagrams shall be stamped; None if there is none to be had.
+
+    The kernel begins to stamp a moment after the first socket asks for it, and ceases with the last: sockets that live
+    for one answer only would get no stamp on a machine where nobody else asks.
+    """
+    try:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    except OSError:
+        return None
+    stamp_datagrams(udp)
+    return udp
+
+
 def received_at(ancillary: Ancillary, clock: Callable[[], float]) -> float:
     """Return when a datagram came, by `clock`; now, if the kernel has not told.
 

@@ -1,6 +1,7 @@
 """An NTS-protected NTP client over UDP, one request at a time (RFC 8915 section 5.7)."""
 
 import asyncio
+import errno
 import os
 import socket
 import time
@@ -26,6 +27,9 @@ from ntspool.wire.ntp import Header
 
 _MAX_DATAGRAM = 65536
 
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What goes wrong on this side of every network."""
+
 _CAUSES = {
     Refusal.NAK: Cause.NAK,
     Refusal.KISS: Cause.KISS,
@@ -50,7 +54,7 @@ async def query_time(
 
     Raises RemoteError when none comes within `timeout` seconds, NtsNakError if an NTS NAK came, and at once
     KissOfDeathError when the server says under its key that it has no time for us; the words are those of a Failure.
-    Raises OSError when this system has no socket to give.
+    Raises OSError when this system has no socket or memory to give.
     """
     answer = await ask(host, port, association, cookie, timeout=timeout, placeholders=placeholders)
     if isinstance(answer, TimeAnswer):
@@ -84,13 +88,15 @@ async def ask(
     )
     volley = _Volley(request, clock)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
-        stamp_datagrams(udp)
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
+            stamp_datagrams(udp)
             udp.connect((host, port))
             return await volley.run(udp, timeout)
-        except OSError as error:
-            return _icmp(error)
+    except OSError as error:
+        if error.errno in _OUR_OWN:
+            raise
+        return _icmp(error)
 
 
 class _Volley:

@@ -24,10 +24,8 @@ class Cause(StrEnum):
     KEYS_BEHIND = "keys behind"
 
 
-# Packets that are no answer to our request can be sprayed at us by anybody, so they say no more than silence. A
-# refusal says that the way is open.
-_SILENCE = {Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.UNREACHABLE, Cause.MALFORMED}
-_COUNTED = _SILENCE | {Cause.REFUSED, Cause.KEYS_BEHIND}
+# What others than the backend can bring about, a firewall on our own side or whoever sprays packets at us.
+_SILENCE = {Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.UNREACHABLE, Cause.REFUSED, Cause.MALFORMED, Cause.KEYS_BEHIND}
 
 RATE = "RATE"
 """The kiss code of a server that is asked too often (RFC 5905 section 7.4)."""
@@ -48,17 +46,13 @@ class Failure:
         return f"{self.cause} ({self.detail})" if self.detail else str(self.cause)
 
     @property
-    def silent(self) -> bool:
-        """Whether nothing came that shows the server, or even its host, to be there."""
-        return self.cause in _SILENCE
-
-    @property
     def evident(self) -> bool:
         """Whether the server itself shows that clients are better sent elsewhere, so that there is no need to wait.
 
-        RATE is only counted: it says that we probe too often, and nothing of the clients.
+        Everything else is silence, and counted: it may be our own network that fails. So is RATE: it says that we
+        probe too often, and nothing of the clients.
         """
-        return self.cause not in _COUNTED and not (self.cause is Cause.KISS and self.detail == RATE)
+        return self.cause not in _SILENCE and not (self.cause is Cause.KISS and self.detail == RATE)
 
 
 NOT_PROBED = Failure(Cause.NOT_PROBED)

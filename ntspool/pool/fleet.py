@@ -89,6 +89,7 @@ class Fleet:
         self.rules = rules
         self._conditions: dict[Target, Condition] = {}
         self._voters: dict[Target, Sample] = {}
+        self._jumps: dict[Target, float] = {}
         self._counted: dict[int, float] = {}
         self._voted = float("-inf")
         self.panicking: frozenset[int] = frozenset()
@@ -102,12 +103,17 @@ class Fleet:
         for target in self._conditions.keys() - targets.keys():
             del self._conditions[target]
             self._voters.pop(target, None)
+            self._jumps.pop(target, None)
         for target in self._conditions:
             left = {aead: health for aead, health in self[target].aeads.items() if aead in targets[target]}
             self._set(target, left)
 
     def measure(self, target: Target, sample: Sample, *, good: bool) -> None:
         """Take a target's newest measurement; only a `good` one, whose time a client would use, has a vote."""
+        before = self[target].sample
+        # In the order of measurement, the newest last.
+        self._jumps.pop(target, None)
+        self._jumps[target] = sample.offset - before.offset if before else 0.0
         self._conditions[target] = replace(self[target], sample=sample)
         if good:
             self._voters[target] = sample
@@ -127,8 +133,21 @@ class Fleet:
             return None
         if interval(sample.offset, sample.distance_at(now), self.rules.max_offset).meets(truth):
             return None
+        if self._jumped_alike(target):
+            return None
         figures = f"{sample.offset - truth.middle:+.3f} s, {self.ballot.agreeing} of {self.ballot.voters} agree"
         return Failure(Cause.OFFSET, figures)
+
+    def _jumped_alike(self, target: Target) -> bool:
+        """Tell whether another backend's clock, measured just before, jumped as far as this one.
+
+        Then it was the common clock that jumped: it stands still while the machine is suspended.
+        """
+        jump, tolerance = self._jumps.get(target, 0.0), self.rules.max_offset
+        for other in reversed(self._jumps):
+            if other.backend != target.backend:
+                return abs(jump) > tolerance and abs(jump - self._jumps[other]) < tolerance
+        return False
 
     def offset(self, target: Target) -> float | None:
         """Return how far a target's clock was ahead of the majority's when it was last measured, if that is known."""
@@ -148,7 +167,7 @@ class Fleet:
         }
         self._set(target, {**before.aeads, **checks})
         changed = {target: before}
-        if held or any(failure is not None and failure.silent for failure in outcomes.values()):
+        if held or any(failure is not None and not failure.evident for failure in outcomes.values()):
             lost = before.health.up and not self[target].health.up
             for other, was in self._weigh(family, now, at_once=lost).items():
                 changed.setdefault(other, was)

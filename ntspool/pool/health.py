@@ -62,18 +62,18 @@ def observe(health: Health, failure: Failure | None, rules: Rules, now: float, *
     """Return the health after one probe; `failure` is None for success.
 
     The first probe decides at once, so that a gateway that starts does not make its clients wait for `rise`. So does
-    evidence; silence and what else can have other reasons is counted. `held` keeps up what is silent (see panic.py).
+    evidence; silence is counted. `held` keeps up what is silent (see panic.py).
     """
     if failure is None:
         return _succeed(health, rules, now)
     silent_since = None
-    if failure.silent:
+    if not failure.evident:
         silent_since = now if health.up and health.silent_since is None else health.silent_since
     seen = replace(health, failure=failure, silent_since=silent_since, probed=True)
     if not health.up:
         return replace(seen, against=0)
     against = min(health.against + 1, rules.fall)
-    if failure.evident or (against == rules.fall and not (held and failure.silent)):
+    if failure.evident or (against == rules.fall and not held):
         return replace(seen, state=State.DOWN, against=0, risen=None)
     return replace(seen, against=against)
 

@@ -272,6 +272,21 @@ def test_a_backend_that_is_restored_to_an_older_file_falls_back(naks):
     assert ("backend DOWN" in {entry["event"] for entry in logs}) == (not naks)
 
 
+def test_one_that_panic_keeps_up_is_asked_under_older_epochs_too():
+    """It may be that it is there and passes over what it cannot open, as NTPsec does."""
+    server = Server(RINGS[2])
+    server.naks = False
+
+    async def scene(checker, backend, _):
+        server.know(RINGS[0])
+        await until(lambda: _known(checker, backend)[:2] == (True, 4))
+
+    _, logs = _watching(server, scene, keyring=RINGS[2], settings=replace(SETTINGS, panic=0.5))
+    events = [entry["event"] for entry in logs]
+    assert "panic" in events
+    assert "backend DOWN" not in events
+
+
 @pytest.mark.parametrize("alien", [ServerKey(77, bytes(32)), KEYRING.epochs[0].key("ntp-1", Aead.AES_SIV_CMAC_256)])
 def test_nothing_is_minted_for_a_backend_while_it_mints_under_what_is_not_alive(alien):
     """It is UP and opens our cookies all the while."""

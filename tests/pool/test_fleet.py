@@ -140,12 +140,13 @@ def test_evidence_counts_in_a_panic_too(evidence):
     assert pool.up() == pool.targets[1:]
 
 
-def test_a_refusal_shows_that_the_network_is_there():
+@pytest.mark.parametrize("failure", [Failure(Cause.REFUSED), Failure(Cause.KISS, "RATE"), Failure(Cause.UNREACHABLE)])
+def test_what_our_own_firewall_or_haste_may_cause_is_silence_too(failure):
     pool = Pool(4)
     for _ in range(5):
-        pool.round(dict.fromkeys(pool.targets, Failure(Cause.REFUSED)))
-    assert pool.fleet.panicking == frozenset()
-    assert pool.up() == []
+        pool.round(dict.fromkeys(pool.targets, failure))
+    assert pool.fleet.panicking == {4}
+    assert pool.up() == pool.targets
 
 
 def test_one_family_panics_alone():
@@ -227,6 +228,27 @@ def test_a_backend_has_one_vote_whatever_its_addresses():
         pool.measure(where, 0.0)
     accusations = [pool.measure(where, 0.3) for where in liars]
     assert [str(each) for each in accusations] == ["offset vote (+0.300 s, 2 of 3 agree)"] * 2
+
+
+def test_a_machine_that_was_suspended_does_not_accuse_its_backends_one_after_the_other():
+    """Its counter stood still, so all clocks are ahead by as much; the first is taken for a liar, nobody else."""
+    pool = Pool(7)
+    for where in pool.targets:
+        pool.measure(where, 0.0)
+    accused = [where for where in pool.targets if pool.measure(where, 600.0)]
+    assert accused == pool.targets[:1]
+    assert not any(pool.measure(where, 600.0) for where in pool.targets)
+
+
+def test_two_liars_in_a_row_are_both_found():
+    pool = Pool(5)
+    for where in pool.targets:
+        pool.measure(where, 0.0)
+    for lie in (0.3, -0.3), (0.3, 0.3):
+        for where, offset in zip(pool.targets[:2], lie, strict=True):
+            pool.measure(where, offset)
+        accusations = [pool.measure(where, offset) for where, offset in zip(pool.targets[:2], lie, strict=True)]
+        assert all(accusations), "at the second probe at the latest"
 
 
 def test_old_samples_have_no_vote():

@@ -93,14 +93,14 @@ def test_enough_equal_probes_always_decide(probes, rules):
 
 
 def test_silence_is_dated_from_its_first_probe_for_who_was_up():
-    dates = [each.silent_since for each in walk([None, *[SILENCE] * 4, REFUSAL, SILENCE], RULES)]
-    assert dates == [None, 1.0, 1.0, 1.0, 1.0, None, None]
+    dates = [each.silent_since for each in walk([None, *[SILENCE] * 4, REFUSAL, NAK, SILENCE], RULES)]
+    assert dates == [None, 1.0, 1.0, 1.0, 1.0, 1.0, None, None]
 
 
 def test_who_is_held_is_not_taken_down_by_silence_but_by_everything_else():
     *_, silent = walk([None, *[SILENCE] * 9], RULES, held=True)
     assert (silent.up, silent.describe(RULES), silent.silent_since) == (True, "UP 3/3", 1.0)
-    assert not observe(silent, REFUSAL, RULES, 10.0, held=True).up
+    assert observe(silent, REFUSAL, RULES, 10.0, held=True).up
     assert not observe(silent, NAK, RULES, 10.0, held=True).up
     assert not observe(silent, SILENCE, RULES, 10.0).up
     assert observe(silent, None, RULES, 10.0, held=True) == Health(State.UP, probed=True, failure=None)
