@@ -122,6 +122,7 @@ class Herd:
 
     def _fail(self, attempt: Attempt, time: float, failure: Failure) -> None:
         attempt.done = True
+        self.counts["failed"] += 1
         self._at(attempt.client.again(time, failure, self.random), self._dial, attempt.client)
 
     # The server's side.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 76, 210, 44, 58
-COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#c77d00", "#6a4c93", "#444444", "#008b8b", "#b5179e")
+WIDTH, HEIGHT = 800, 420
+LEFT, RIGHT, TOP, BOTTOM = 76, 250, 44, 58
+COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#c77d00", "#6a4c93", "#444444", "#008b8b", "#b5179e", "#8a5a00", "#5c7a00")
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
 
 
@@ -83,7 +83,7 @@ def chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
 
 def _line(index: int, line: Line, points: Sequence[tuple[float, float]]) -> list[str]:
     colour = COLOURS[index % len(COLOURS)]
-    style = f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[index // 2 % len(DASHES)]}"'
+    style = f'fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{DASHES[index % len(DASHES)]}"'
     left, down = WIDTH - RIGHT + 14, TOP + 10 + 22 * index
     path = " ".join(f"{across:.1f},{height:.1f}" for across, height in points)
     parts = [

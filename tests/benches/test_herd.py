@@ -18,6 +18,7 @@ POLICIES = {
     "close": replace(ROUGH, limit=200),
     "codel": replace(ROUGH, target=0.5),
     "error": replace(ROUGH, limit=20, answer_error=True),
+    "slow error": replace(ROUGH, limit=4, answer_error=True, backlog=2000, accepted=8),
     "timeout": replace(ROUGH, timeout=2.0),
 }
 
@@ -26,14 +27,14 @@ POLICIES = {
 @pytest.mark.parametrize("coming", COMINGS)
 @pytest.mark.parametrize("mix", ["mostly chrony", "thirds"])
 def test_every_client_is_served_or_counted_and_every_attempt_has_one_end(policy, coming, mix):
-    result = simulate(Case(policy, POLICIES[policy], coming, mix, clients=400))
+    result = simulate(Case(policy, POLICIES[policy], coming, mix, clients=900))
     counts = result.counts
-    assert len(result.waits) + result.unserved == 400
+    assert len(result.waits) + result.unserved == 900
     assert counts["served"] == len(result.waits)
-    failed = counts["turned away"] + counts["errors"] + counts["timed out"] + counts["cut"]
-    # Those who had given up before they were turned away count twice; whoever still waits at the end, not at all.
-    assert counts["served"] <= counts["attempts"] <= counts["served"] + failed + result.unserved
-    assert result.unserved == 0 or policy in {"error", "late"}
+    # A client that is not served is at the end either in a session or between two.
+    assert 0 <= counts["attempts"] - counts["served"] - counts["failed"] <= result.unserved
+    assert counts["failed"] <= counts["turned away"] + counts["errors"] + counts["timed out"] + counts["cut"]
+    assert result.unserved == 0 or "error" in policy
     assert all(wait >= 0 for wait in result.waits)
     assert result.work * POLICIES[policy].capacity >= len(result.waits) * 0.999999
 
@@ -41,7 +42,7 @@ def test_every_client_is_served_or_counted_and_every_attempt_has_one_end(policy,
 @given(st.sampled_from(sorted(POLICIES)), st.sampled_from(sorted(MIXES)), st.integers(1, 60))
 def test_below_capacity_nobody_is_turned_away_and_nothing_wasted(policy, mix, clients):
     result = simulate(Case(policy, POLICIES[policy], "at once", mix, clients))
-    assert result.counts == {"attempts": clients, "served": clients} or policy == "error"
+    assert result.counts == {"attempts": clients, "served": clients} or "error" in policy
     assert result.unserved == 0
 
 
