@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,7 +16,7 @@ import dns.resolver
 
 from ntspool.errors import RemoteError, WireError
 from ntspool.pool.hosts import is_usable
-from ntspool.pool.resolving import Answer, Failure, Outcome, Question, Record, RecordType, Target
+from ntspool.pool.resolving import Answer, DnsSettings, Failure, Outcome, Question, Record, RecordType, Server, Target
 
 ROUNDS = 2
 """How often every server is asked before a look-up fails: datagrams get lost."""
@@ -33,17 +32,6 @@ _LONGEST_CHAIN = 8
 
 _FEW = 3
 """Of a kind of trouble that are told; a log line has an end."""
-
-Server = tuple[str, int]
-"""A DNS server: IP literal and port."""
-
-
-@dataclass(frozen=True, slots=True)
-class DnsSettings:
-    """The servers to ask, in this order (none: those of /etc/resolv.conf), and seconds that each has to answer."""
-
-    servers: tuple[Server, ...] = ()
-    timeout: float = 2.0
 
 
 async def look_up(question: Question, settings: DnsSettings) -> dict[RecordType, Outcome]:

@@ -13,13 +13,16 @@ from ntspool.net.store import FileStore
 from ntspool.pool import resolving
 from ntspool.pool.model import Backend
 from ntspool.pool.resolvedfile import decode, encode
-from ntspool.pool.resolving import NEVER, Entry, Known, Outcome, Question, RecordType
+from ntspool.pool.resolving import NEVER, UNKNOWN, Entry, Known, Outcome, Question, RecordType
 
 ENTRY = "resolved"
 """The entry of the state directory with what names last resolved to."""
 
 PARALLEL = 64
 """Questions under way at the same time; each holds two descriptors at most."""
+
+SAVE_DELAY = 1.0
+"""Seconds from a change until it is on disk: at the start of a large pool there is one a millisecond."""
 
 LookUp = Callable[[Question], Awaitable[Mapping[RecordType, Outcome]]]
 
@@ -58,12 +61,14 @@ class Resolver:
         self._on_change = on_change
         self._clock = clock
         self._knowledge: dict[Question, Known] = {}
+        self._wanted: tuple[Question, ...] = ()
         self._left_out: dict[str, str] = {}
         self._asking: dict[Question, asyncio.Task[None]] = {}
         self._turn = asyncio.Semaphore(PARALLEL)
         self._news = asyncio.Event()
         self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._saving: asyncio.TimerHandle | None = None
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -73,7 +78,7 @@ class Resolver:
     @entries.setter
     def entries(self, entries: Sequence[Entry]) -> None:
         self._entries = tuple(entries)
-        self._forget_unwanted()
+        self._want()
         self._news.set()
 
     def backends(self) -> tuple[Backend, ...]:
@@ -91,6 +96,7 @@ class Resolver:
             self._knowledge = recall(self._store)
         except StateError as error:
             log.error("DNS: last good answers lost", reason=str(error))
+        self._want()
         self._task = asyncio.create_task(self._keep_asking())
 
     async def stop(self) -> None:
@@ -99,6 +105,9 @@ class Resolver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._saving:
+            self._saving.cancel()
+            self._save()
 
     async def settle(self, timeout: float) -> None:
         """Return once everything has been asked for since the start, or `timeout` seconds are over; logs what lacks."""
@@ -106,27 +115,23 @@ class Resolver:
             async with asyncio.timeout(timeout):
                 while self._unasked():
                     await self._answered.wait()
-        lacking = [each.name for each in self._wanted() if not any(self._known(each).records.values())]
+        lacking = [each.name for each in self._wanted if not any(self._known(each).records.values())]
         if lacking:
-            log.warning("DNS: started without these names, which are not resolved yet", names=lacking)
-
-    def _wanted(self) -> tuple[Question, ...]:
-        return resolving.wanted(self._entries, self._knowledge)
+            log.warning("DNS: not resolved yet", names=lacking)
 
     def _known(self, question: Question) -> Known:
-        return self._knowledge.get(question, Known())
+        return self._knowledge.get(question, UNKNOWN)
 
     def _unasked(self) -> list[Question]:
-        return [each for each in self._wanted() if self._known(each).due == NEVER]
+        return [each for each in self._wanted if self._known(each).due == NEVER]
 
     async def _keep_asking(self) -> None:
         while True:
             self._news.clear()
-            wanted = self._wanted()
-            for question in resolving.due(wanted, self._knowledge, self._clock()):
+            for question in resolving.due(self._wanted, self._knowledge, self._clock()):
                 if question not in self._asking:
                     self._asking[question] = asyncio.create_task(self._ask(question))
-            idle = [each for each in wanted if each not in self._asking]
+            idle = [each for each in self._wanted if each not in self._asking]
             pause = resolving.next_due(idle, self._knowledge) - self._clock()
             try:
                 async with asyncio.timeout(None if pause == inf else max(pause, 0.0)):
@@ -156,17 +161,21 @@ class Resolver:
         if kept != had:
             level = log.info if kept else log.warning
             level("DNS: changed", name=question.name, before=had, after=kept)
-            self._forget_unwanted()
-            self._save()
+            if RecordType.SRV in question.types:
+                self._want()
+            self._saving = self._saving or asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
             self._on_change()
 
-    def _forget_unwanted(self) -> None:
-        self._knowledge = {each: self._knowledge[each] for each in self._wanted() if each in self._knowledge}
+    def _want(self) -> None:
+        """Find out anew what is to be asked, and forget what no more is."""
+        self._wanted = resolving.wanted(self._entries, self._knowledge)
+        self._knowledge = {each: self._knowledge[each] for each in self._wanted if each in self._knowledge}
 
     def _save(self) -> None:
+        self._saving = None
         try:
             held = self._store.get(ENTRY)
-            self._store.put_if(ENTRY, encode(self._wanted(), self._knowledge), held and held[1])
+            self._store.put_if(ENTRY, encode(self._wanted, self._knowledge), held and held[1])
         except StateError as error:
             log.error("DNS: answers not kept for the next start", reason=str(error))
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from ntspool.errors import StateError
-from ntspool.pool.resolving import Knowledge, Known, Question, Record, RecordType, Target, recalled
+from ntspool.pool.resolving import UNKNOWN, Knowledge, Known, Question, Record, RecordType, Target, recalled
 
 _VERSION = 1
 
@@ -15,7 +15,7 @@ def encode(questions: Iterable[Question], knowledge: Knowledge) -> bytes:
     """Return the last good records of `questions` as JSON; `decode` is its inverse."""
     names: dict[str, dict[str, list[Any]]] = {}
     for question in sorted(questions, key=lambda question: question.name):
-        known = knowledge.get(question, Known())
+        known = knowledge.get(question, UNKNOWN)
         records = {kind.value: [_plain(each) for each in known.records.get(kind, ())] for kind in question.types}
         if any(records.values()):
             names[question.name] = records

@@ -118,7 +118,22 @@ class Known:
     trouble: str = ""
 
 
+UNKNOWN = Known()
+"""What is known of a question before it was ever asked."""
+
 Knowledge = Mapping[Question, Known]
+
+
+Server = tuple[str, int]
+"""A DNS server: IP literal and port."""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """The servers to ask, in this order (none: those of /etc/resolv.conf), and seconds that each has to answer."""
+
+    servers: tuple[Server, ...] = ()
+    timeout: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +204,12 @@ def wanted(entries: Iterable[Entry], knowledge: Knowledge) -> tuple[Question, ..
 
 def due(questions: Iterable[Question], knowledge: Knowledge, now: float) -> list[Question]:
     """Return those of `questions` that are to be asked at `now`."""
-    return [each for each in questions if knowledge.get(each, Known()).due <= now]
+    return [each for each in questions if knowledge.get(each, UNKNOWN).due <= now]
 
 
 def next_due(questions: Iterable[Question], knowledge: Knowledge) -> float:
     """Return when the first of `questions` is to be asked; infinity if there are none."""
-    return min((knowledge.get(each, Known()).due for each in questions), default=inf)
+    return min((knowledge.get(each, UNKNOWN).due for each in questions), default=inf)
 
 
 def backends(entries: Sequence[Entry], knowledge: Knowledge) -> tuple[tuple[Backend, ...], dict[str, str]]:
@@ -261,14 +276,14 @@ def _weights(stated: Sequence[int], usual: int) -> list[int]:
 
 def _targets(question: Question, knowledge: Knowledge) -> list[Target]:
     """Return the targets of the lowest priority value, as the only ones that RFC 2782 lets clients try first."""
-    records = _kept(knowledge.get(question, Known()), RecordType.SRV)
+    records = _kept(knowledge.get(question, UNKNOWN), RecordType.SRV)
     targets = [each for each in records if isinstance(each, Target) and each.host]
     lowest = min((each.priority for each in targets), default=0)
     return [each for each in targets if each.priority == lowest]
 
 
 def _addresses(name: str, knowledge: Knowledge) -> tuple[Address, ...]:
-    known = knowledge.get(Question.host(name), Known())
+    known = knowledge.get(Question.host(name), UNKNOWN)
     records = (*_kept(known, RecordType.A), *_kept(known, RecordType.AAAA))
     return tuple(each for each in records if not isinstance(each, Target))
 
