@@ -24,6 +24,9 @@ ROUNDS = 2
 MOST_RECORDS = {RecordType.A: 64, RecordType.AAAA: 64, RecordType.SRV: 1024}
 """Of one answer; each address costs a probe every few seconds."""
 
+MALFORMED = (dns.exception.DNSException, EOFError, ValueError)
+"""What dnspython raises for bytes that are no DNS response, or that end early."""
+
 _PAYLOAD = 1232
 """Bytes of UDP that pass every network in one piece; what is longer comes by TCP."""
 
@@ -92,7 +95,7 @@ async def _ask(name: dns.name.Name, kind: RecordType, server: Server, timeout: f
         raise RemoteError("no answer") from error
     except OSError as error:
         raise RemoteError(error.strerror or "cannot be reached") from error
-    except (dns.exception.DNSException, EOFError, ValueError) as error:
+    except MALFORMED as error:
         raise WireError(f"not a DNS response ({type(error).__name__})") from error
     if response.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
         raise RemoteError(dns.rcode.to_text(response.rcode()))

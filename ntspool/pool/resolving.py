@@ -175,7 +175,7 @@ def learn(known: Known, outcomes: Mapping[RecordType, Outcome], now: float) -> K
     failures = known.failures + 1 if failed else 0
     due = now + min([*(_bounded(answer.ttl) for answer in answers), *([_retry(failures)] if failed else [])])
     if any(left.values()):
-        return Known(MappingProxyType(left), due, failures=failures, trouble=trouble)
+        return Known(MappingProxyType(left), due, 0 if answers else known.absences, failures, trouble)
     # A retry comes before the negative answer of the other type has expired, and would hear the same one again.
     absences = known.absences + (not failed)
     if absences < CONFIRMATIONS:

@@ -146,7 +146,7 @@ def test_names_of_services(name: str) -> None:
     ],
 )
 def test_what_is_no_service(wrong: object) -> None:
-    with pytest.raises(ValueError, match="is not the name of a service; expected a name such as _ntske._tcp"):
+    with pytest.raises(ValueError, match=r"is not the name of a service; expected a name such as _ntske\._tcp"):
         values.srv_name(wrong)
 
 
