@@ -75,6 +75,7 @@ class Gateway:
         self._checker = Checker(keyring, declared.check_settings(self._config), self._request_publish, clock)
         self._revision = 0
         self._publish_wanted = asyncio.Event()
+        self._publishing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._running = AsyncExitStack()
         self._workers = Workers()
@@ -191,10 +192,12 @@ class Gateway:
 
     async def publish(self) -> None:
         """Make the present state what is served; returns when every worker serves it."""
-        self._publish_wanted.clear()
-        snapshot = self._snapshot()
-        await self._workers.publish(snapshot)
-        self._served = snapshot
+        # One after the other: of two under way, the older may be the last to return.
+        async with self._publishing:
+            self._publish_wanted.clear()
+            snapshot = self._snapshot()
+            await self._workers.publish(snapshot)
+            self._served = snapshot
 
     @property
     def keys(self) -> KeyKeeper:
