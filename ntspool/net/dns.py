@@ -11,6 +11,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 
@@ -111,6 +112,9 @@ def read(response: dns.message.Message, kind: RecordType, ttl: float) -> tuple[A
         chain = response.resolve_chaining()  # type: ignore[attr-defined]
     except (dns.exception.DNSException, AttributeError) as error:
         raise WireError(f"not an answer to the question ({type(error).__name__})") from error
+    [question] = response.question
+    if (question.rdclass, question.rdtype.name) != (dns.rdataclass.IN, kind.value):
+        raise WireError("not an answer to the question")
     ttl = min(ttl, chain.minimum_ttl)
     if chain.answer is not None:
         return _answer(chain.answer, kind, ttl), ttl, None

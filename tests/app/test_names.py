@@ -13,7 +13,7 @@ from ntspool.errors import LocalError
 from ntspool.pool import resolving
 from tests.app.pool import lay_out
 from tests.net.dnsserver import Zone, dns_server
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 SERVICE = "_ntp._udp.example"
 
@@ -132,3 +132,28 @@ def test_a_discovered_backend_is_served_and_known_to_commands(around):
     assert export.key_file(around.config, "c.example")
     assert enrol.new_token(around.config, "c.example")
     assert [each.name for each in declared.backends(config.load(around.config))] == ["ntp-2", "c.example"]
+
+
+def test_no_client_is_left_without_an_answer_while_an_address_takes_the_place_of_another(around):
+    with dns_server(_zone(a="127.0.0.20")) as zone:
+        export.write(around.key_file("ntp-2"), export.key_file(around.config, "ntp-1"))
+        _name(around, zone, ntp_1="a.example")
+        text = around.config.read_text()
+        around.config.write_text("".join(line for line in text.splitlines(True) if "name: ntp-2" not in line))
+
+        async def scene(gateway, _):
+            served, publish = [], gateway._workers.publish
+
+            async def listen_in(snapshot):
+                served.append([str(up.address) for each in snapshot.serving for up in each.up])
+                await publish(snapshot)
+
+            gateway._workers.publish = listen_in
+            zone.records["a.example", "A"] = (0, "127.0.0.21")
+            async with asyncio.timeout(DEADLINE):
+                while ["127.0.0.21"] not in served:
+                    await gateway.publish()
+            return served
+
+        served = _play(around, scene)
+        assert all(served), served

@@ -211,3 +211,12 @@ def test_no_bytes_raise_anything_else(response, data):
         return
     assert isinstance(answer, Answer)
     assert answer.ttl == ttl >= 0
+
+
+@pytest.mark.parametrize(("kind", "rdclass"), [("A", "CH"), ("TXT", "IN"), ("AAAA", "IN")])
+def test_an_answer_to_another_question_is_none(kind, rdclass):
+    text = {"TXT": "x", "AAAA": "::1"}.get(kind, "192.0.2.1" if rdclass == "IN" else r"\# 4 c0000201")
+    response = dns.message.make_response(dns.message.make_query("ntp.example", kind, rdclass))
+    response.answer.append(dns.rrset.from_text("ntp.example.", 9, rdclass, kind, text))
+    with pytest.raises(WireError, match="not an answer to the question"):
+        read(dns.message.from_wire(response.to_wire()), A, 9.0)
