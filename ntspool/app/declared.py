@@ -10,10 +10,11 @@ from ntspool.net.checker import CheckSettings
 from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
 from ntspool.net.tls import read_certificate
-from ntspool.pool import resolving
+from ntspool.pool import discovery
+from ntspool.pool.discovery import Declared, Discovered, Entry
 from ntspool.pool.health import Rules
 from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules
-from ntspool.pool.resolving import Declared, Discovered, DnsSettings, Entry
+from ntspool.pool.resolving import DnsSettings
 
 
 def entries(declared: config.Config) -> tuple[Entry, ...]:
@@ -26,7 +27,7 @@ def backends(declared: config.Config) -> tuple[Backend, ...]:
 
     Raises StateError.
     """
-    found, _ = resolving.backends(entries(declared), recall(FileStore(declared.state)))
+    found, _ = discovery.backends(entries(declared), recall(FileStore(declared.state)))
     return found
 
 

@@ -10,10 +10,11 @@ import structlog
 
 from ntspool.errors import StateError
 from ntspool.net.store import FileStore
-from ntspool.pool import resolving
+from ntspool.pool import discovery, resolving
+from ntspool.pool.discovery import Entry
 from ntspool.pool.model import Backend
 from ntspool.pool.resolvedfile import decode, encode
-from ntspool.pool.resolving import NEVER, UNKNOWN, Entry, Known, Outcome, Question, RecordType
+from ntspool.pool.resolving import NEVER, UNKNOWN, Known, Outcome, Question, RecordType
 
 ENTRY = "resolved"
 """The entry of the state directory with what names last resolved to."""
@@ -83,7 +84,7 @@ class Resolver:
 
     def backends(self) -> tuple[Backend, ...]:
         """Return the backends as far as they are known now; logs which discovered ones it had to leave out."""
-        found, left_out = resolving.backends(self._entries, self._knowledge)
+        found, left_out = discovery.backends(self._entries, self._knowledge)
         for name, reason in left_out.items():
             if self._left_out.get(name) != reason:
                 log.warning("DNS: discovered backend left out", backend=name, reason=reason)
@@ -168,7 +169,7 @@ class Resolver:
 
     def _want(self) -> None:
         """Find out anew what is to be asked, and forget what no more is."""
-        self._wanted = resolving.wanted(self._entries, self._knowledge)
+        self._wanted = discovery.wanted(self._entries, self._knowledge)
         self._knowledge = {each: self._knowledge[each] for each in self._wanted if each in self._knowledge}
 
     def _save(self) -> None:

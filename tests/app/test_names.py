@@ -78,6 +78,7 @@ def test_a_gateway_starts_with_what_there_is(around, monkeypatch):
         async def scene(gateway, _):
             before, answer = _up(gateway), (await around.session()).server
             status = gateway.keys.status()
+            assert await gateway._desk.wait("ntp-1", None, 0), "its agent gets its keys whether it is found or not"
             zone.mute = False
             await until(lambda: _up(gateway)["ntp-1"])
             return before, answer, [each["backend"] for each in status["backends"]]

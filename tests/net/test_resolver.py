@@ -13,8 +13,9 @@ from ntspool.net import resolver as resolver_module
 from ntspool.net.resolver import ENTRY, Resolver, recall
 from ntspool.net.store import FileStore
 from ntspool.pool.cookies import CookieFormat
+from ntspool.pool.discovery import Declared, Discovered
 from ntspool.pool.model import Backend
-from ntspool.pool.resolving import SHORTEST_TTL, Answer, Declared, Discovered, Failure, Question, RecordType, Target
+from ntspool.pool.resolving import SHORTEST_TTL, Answer, Failure, Question, RecordType, Target
 from ntspool.wire.aead import Aead
 from tests.waiting import until
 
