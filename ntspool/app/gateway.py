@@ -26,7 +26,7 @@ from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
 from ntspool.net.system import listen, set_up_logs
 from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.model import Backend, Serving, Snapshot, UpAddress
+from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
 
 START_DEADLINE = 30.0
@@ -79,7 +79,7 @@ class Gateway:
         self._reloading = asyncio.Lock()
         self._running = AsyncExitStack()
         self._workers = Workers()
-        self._desk = KeyDesk(on_report=self._checker.hurry)
+        self._desk = KeyDesk(on_report=self._take_report)
         self._keys = KeyKeeper(
             self._store,
             self._checker,
@@ -220,8 +220,7 @@ class Gateway:
 
     def _serving(self, backend: Backend) -> Serving:
         epoch = self._checker.mint_epoch(backend)
-        addresses = self._checker.up(backend) if epoch else ()
-        up = tuple(UpAddress(address, backend.aeads, backend.weight) for address in addresses)
+        up = self._checker.up(backend) if epoch else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
         return Serving(backend, up, key)
 
@@ -234,6 +233,9 @@ class Gateway:
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
         )
+
+    def _take_report(self, backend: str) -> None:
+        self._checker.report(backend, self._desk.reports[backend].failure)
 
     def _request_publish(self) -> None:
         self._publish_wanted.set()
