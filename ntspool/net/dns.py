@@ -7,7 +7,6 @@ from typing import Any
 
 import dns.asyncquery
 import dns.exception
-import dns.flags
 import dns.message
 import dns.name
 import dns.rcode

@@ -14,7 +14,7 @@ from ntspool.pool import discovery, resolving
 from ntspool.pool.discovery import Entry
 from ntspool.pool.model import Backend
 from ntspool.pool.resolvedfile import decode, encode
-from ntspool.pool.resolving import NEVER, UNKNOWN, Known, Outcome, Question, RecordType
+from ntspool.pool.resolving import NEVER, UNKNOWN, Failure, Known, Outcome, Question, RecordType
 
 ENTRY = "resolved"
 """The entry of the state directory with what names last resolved to."""
@@ -142,14 +142,21 @@ class Resolver:
 
     async def _ask(self, question: Question) -> None:
         try:
-            async with self._turn:
-                outcomes = await self._look_up(question)
-            self._note(question, outcomes)
+            self._note(question, await self._outcomes(question))
         finally:
             del self._asking[question]
             self._news.set()
             self._answered.set()
             self._answered = asyncio.Event()
+
+    async def _outcomes(self, question: Question) -> Mapping[RecordType, Outcome]:
+        try:
+            async with self._turn:
+                return await self._look_up(question)
+        except Exception:
+            # Were it still due, it would be asked again at once, for ever.
+            log.exception("DNS: look-up broke", name=question.name)
+            return dict.fromkeys(question.types, Failure("a mistake of our own"))
 
     def _note(self, question: Question, outcomes: Mapping[RecordType, Outcome]) -> None:
         before = self._known(question)

@@ -226,3 +226,20 @@ def test_many_names_are_asked_a_few_at_a_time(tmp_path):
     found, _ = _running(tmp_path, dns, _backends, *entries)
     assert all(each.addresses == (V4,) for each in found)
     assert most == resolver_module.PARALLEL
+
+
+def test_a_mistake_of_our_own_is_told_and_not_repeated_without_a_pause(tmp_path):
+    dns, asked = Dns(), []
+
+    async def look_up(question):
+        asked.append(question.name)
+        raise RuntimeError
+
+    dns.look_up = look_up
+
+    async def scene(*_):
+        await asyncio.sleep(0.01)
+
+    _, logs = _running(tmp_path, dns, scene, BY_NAME)
+    assert asked == ["a.example"]
+    assert [entry["event"] for entry in logs] == ["DNS: look-up broke", "DNS: trouble", "DNS: not resolved yet"]
