@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ntspool.config import rules
-from ntspool.config.models import Backend, Certificate, Config, Health, Keys, Limits, Log, Pool
+from ntspool.config.models import Backend, Certificate, Config, Dns, Health, Keys, Limits, Log, Pool
 from ntspool.config.values import Endpoint, expected_word
 from ntspool.config.yamlfile import Document, Mistake, Place, read, refusal, show
 
@@ -19,6 +19,7 @@ __all__ = [
     "Backend",
     "Certificate",
     "Config",
+    "Dns",
     "Endpoint",
     "Health",
     "Keys",

@@ -58,7 +58,7 @@ def _default_key_group(stated: dict[str, Any]) -> str:
 Name = Annotated[str, PlainValidator(values.name)]
 DnsName = Annotated[str, PlainValidator(values.dns_name)]
 Endpoint = Annotated[values.Endpoint, PlainValidator(values.endpoint)]
-IpAddress = Annotated[Address, PlainValidator(values.ip_address)]
+HostAddress = Annotated[Address | str, PlainValidator(values.address)]
 FilePath = Annotated[Path, PlainValidator(_path)]
 AtLeastOne = Annotated[int, PlainValidator(values.at_least_one)]
 
@@ -115,6 +115,13 @@ class Health(BaseModel, frozen=True, extra="forbid"):
     panic: Annotated[int, PlainValidator(values.percent)] = 50
 
 
+class Dns(BaseModel, frozen=True, extra="forbid"):
+    """The DNS servers to ask, in this order, those of /etc/resolv.conf if none is stated; `timeout` in seconds."""
+
+    servers: tuple[Annotated[values.Endpoint, PlainValidator(values.dns_server)], ...] = ()
+    timeout: Annotated[float, PlainValidator(values.dns_timeout)] = 2.0
+
+
 class Limits(BaseModel, frozen=True, extra="forbid"):
     """What each worker bears: seconds that a session may last, and sessions at a time."""
 
@@ -131,14 +138,18 @@ class Log(BaseModel, frozen=True, extra="forbid"):
 
 
 class Backend(BaseModel, frozen=True, extra="forbid"):
-    """One NTP server with NTS, and the AEADs that it serves."""
+    """One NTP server with NTS and the AEADs that it serves, or all those that an SRV name leads to.
 
-    name: Name = Field(description=values.NAME)
+    Either `name` and `address` are there, or `srv` is: a rule, for pydantic would name neither the one nor the other.
+    """
+
+    name: Name = Field("", description=values.NAME)
     address: Annotated[
-        tuple[IpAddress, ...],
+        tuple[HostAddress, ...],
         BeforeValidator(_one_or_many),
-        Field(min_length=1, description="an IP address or a list of IP addresses"),
-    ]
+        Field(min_length=1, description=values.ADDRESS),
+    ] = ()
+    srv: Annotated[str, PlainValidator(values.srv_name)] = ""
     port: Annotated[int, PlainValidator(values.port)] = DEFAULT_PORT
     weight: Annotated[int, PlainValidator(values.weight)] = 10
     cookies: Annotated[CookieFormat, PlainValidator(values.cookies)] = DEFAULT_COOKIES
@@ -166,6 +177,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     control: Control = Control()
     admin: Admin = Admin()
     health: Health = Health()
+    dns: Dns = Dns()
     balance: Annotated[Literal["random"], PlainValidator(values.choice(("random",)))] = "random"
     limits: Limits = Limits()
     log: Log = Log()

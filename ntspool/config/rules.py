@@ -27,7 +27,10 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _stated_once(document, _all(document, ("pool", "names"), values.dns_name))
     for listen in (("listen",), ("control", "listen")):
         yield from _stated_once(document, _all(document, listen, values.endpoint))
-    yield from _stated_once(document, _names(document, places))
+    for place in places:
+        yield from _form(document, place)
+    for key, parse in (("name", values.name), ("srv", values.srv_name)):
+        yield from _stated_once(document, _stated(document, places, key, parse))
     yield from _stated_once(document, _sockets(document, places))
     for place in places:
         yield from _aeads(document, place)
@@ -65,16 +68,32 @@ def _stated_once(document: Document, found: Iterable[tuple[Place, object]]) -> I
             yield document.mistake(place, f"{value} stands in {where} already; expected each only once")
 
 
-def _names(document: Document, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
+def _stated(
+    document: Document, places: Iterable[Place], key: str, parse: Callable[[object], T]
+) -> Iterator[tuple[Place, T]]:
     for place in places:
-        if name := _one(document, (*place, "name"), values.name):
-            yield (*place, "name"), name
+        if value := _one(document, (*place, key), parse):
+            yield (*place, key), value
+
+
+def _form(document: Document, place: Place) -> Iterator[Mistake]:
+    """Yield what keeps a backend from having either a name and an address, or an SRV name that leads to both."""
+    if not isinstance(document.at(*place), dict):
+        return
+    by_name = {"name": values.NAME, "address": values.ADDRESS}
+    for key, wanted in by_name.items():
+        stated = (*place, key) in document.lines
+        if (*place, "srv") not in document.lines and not stated:
+            yield document.mistake((*place, key), f"missing; expected {wanted}")
+        if (*place, "srv") in document.lines and stated:
+            wrong = "stands beside srv, which gives the names and addresses"
+            yield document.mistake((*place, key), f"{wrong}; expected either srv, or name and address")
 
 
 def _sockets(document: Document, places: Iterable[Place]) -> Iterator[tuple[Place, values.Endpoint]]:
     for place in places:
         if port := _one(document, (*place, "port"), values.port, DEFAULT_PORT):
-            for where, address in _all(document, (*place, "address"), values.ip_address):
+            for where, address in _all(document, (*place, "address"), values.address):
                 yield where, values.Endpoint(str(address), port)
 
 

@@ -81,6 +81,7 @@ def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
         {
             "name": "ntp-1",
             "address": (ip_address("192.0.2.1"),),
+            "srv": "",
             "port": 123,
             "weight": 10,
             "cookies": CookieFormat.CHRONY,
@@ -173,7 +174,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
 
 
-ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, balance, limits, log, backends"
+ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, dns, balance, limits, log, backends"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,17 @@ NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pe
         (NO_BACKENDS + "backends: []\n", 5, "backends", "an empty list"),
         (NO_BACKENDS + "backends: {ntp-1: 192.0.2.1}\n", 5, "backends", "a mapping"),
         (MINIMAL.replace("name: ntp-1", "name: ../etc"), 6, "backends[0].name", "'../etc' is not a name"),
-        (MINIMAL.replace("192.0.2.1", "ntp.example"), 7, "backends[0].address", "'ntp.example' is not an IP address"),
+        (MINIMAL.replace("192.0.2.1", "192.0.2"), 7, "backends[0].address", "'192.0.2' is not an IP address"),
+        (MINIMAL.replace("192.0.2.1", "[]"), 7, "backends[0].address", "an empty list"),
+        (
+            NO_BACKENDS + "backends:\n  - srv: ntp.a.example\n",
+            6,
+            "backends[0].srv",
+            "'ntp.a.example' is not the name of a service",
+        ),
+        (MINIMAL + "dns: {timeout: 1ms}\n", 8, "dns.timeout", "'1ms' is shorter than 100ms"),
+        (MINIMAL + "dns: {servers: ns}\n", 8, "dns.servers", "'ns'"),
+        (MINIMAL + "dns:\n  servers: [ns.example]\n", 9, "dns.servers[0]", "'ns.example' is not a DNS server"),
         (MINIMAL.replace("192.0.2.1", "[{}]"), 7, "backends[0].address[0]", "an empty mapping is not an IP address"),
         (MINIMAL + "    port: 0\n", 8, "backends[0].port", "0 is below 1"),
         (MINIMAL + "    port: 65536\n", 8, "backends[0].port", "65536 is above 65535"),
@@ -294,8 +305,56 @@ def test_an_address_may_stand_twice_on_different_ports_only(folder: Path) -> Non
     )
 
 
+def test_a_name_may_stand_twice_on_different_ports_only(folder: Path) -> None:
+    text = MINIMAL.replace("192.0.2.1", "[192.0.2.1, A.example]") + "  - {name: ntp-2, address: a.example}\n"
+    assert load_text(folder, text.replace("a.example}", "a.example, port: 124}")).backends[1].address == ("a.example",)
+    where = "a.example:123 stands in backends[0].address[1] (line 7) already"
+    assert mistakes_of(folder, text) == [f"backends.yaml:8: backends[1].address: {where}; expected each only once"]
+
+
+def test_an_srv_name_is_a_backend_without_a_name(folder: Path) -> None:
+    config = load_text(folder, NO_BACKENDS + "backends: [{srv: _NTSKE._tcp.example.com, cookies: ntpsec}]\n")
+    assert dict(config.backends[0]) == {
+        "name": "",
+        "address": (),
+        "srv": "_ntske._tcp.example.com",
+        "port": 123,
+        "weight": 10,
+        "cookies": CookieFormat.NTPSEC,
+        "aeads": DEFAULT_AEADS[CookieFormat.NTPSEC],
+        "key_group": "",
+    }
+    assert config.backends[0].model_fields_set == {"srv", "cookies"}
+
+
+def test_an_srv_name_stands_alone_and_once(folder: Path) -> None:
+    text = NO_BACKENDS + (
+        "backends:\n  - srv: _ntp._udp.example.com\n    name: a\n    address: [192.0.2.1, x_y]\n"
+        "  - {srv: _ntp._udp.example.com}\n"
+    )
+    beside = "stands beside srv, which gives the names and addresses; expected either srv, or name and address"
+    assert [mistake.partition(": ")[2] for mistake in mistakes_of(folder, text) if "x_y" not in mistake] == [
+        f"backends[0].name: {beside}",
+        f"backends[0].address: {beside}",
+        "backends[1].srv: _ntp._udp.example.com stands in backends[0].srv (line 6) already; expected each only once",
+    ]
+
+
+def test_a_key_group_of_discovered_backends_has_one_cookie_format(folder: Path) -> None:
+    text = MINIMAL + "  - {srv: _ntp._udp.example.com, key_group: ntp-1, cookies: ntpsec}\n"
+    (mistake,) = mistakes_of(folder, text)
+    assert mistake.startswith("backends.yaml:8: backends[1].key_group: ntpsec cookies in key group ntp-1, where")
+    assert load_text(folder, text.replace("ntpsec", "chrony")).backends[1].key_group == "ntp-1"
+
+
+def test_dns_servers_are_asked_in_their_order(folder: Path) -> None:
+    config = load_text(folder, MINIMAL + "dns: {servers: ['192.0.2.53:5353', '2001:db8::53'], timeout: 500ms}\n")
+    assert config.dns.servers == (Endpoint("192.0.2.53", 5353), Endpoint("2001:db8::53", 53))
+    assert config.dns.timeout == 0.5
+
+
 def test_what_is_wrong_elsewhere_hides_no_broken_rule(folder: Path) -> None:
-    text = MINIMAL + "  - {name: ntp-1, address: [192.0.2.1, nonsense], port: 123, weight: x}\n"
+    text = MINIMAL + "  - {name: ntp-1, address: [192.0.2.1, non_sense], port: 123, weight: x}\n"
     assert [mistake.split(": ")[1] for mistake in mistakes_of(folder, text)] == [
         "backends[1].address[1]",
         "backends[1].weight",
@@ -462,7 +521,7 @@ def test_any_text_is_refused_cleanly(folder: Path, loader: str, text: str | byte
 KEYS = [
     *Config.model_fields,
     *(key for field in Config.model_fields.values() for key in getattr(field.annotation, "model_fields", {})),
-    *("name", "address", "port", "weight", "cookies", "aeads", "key_group", "certificate", "key"),
+    *("name", "address", "srv", "port", "weight", "cookies", "aeads", "key_group", "certificate", "key"),
 ]
 VALUES = [
     "auto",
@@ -475,6 +534,7 @@ VALUES = [
     "[::]:4460",
     "a",
     "random",
+    "_ntp._udp.example.com",
     15,
     17,
     30,
@@ -500,7 +560,9 @@ def test_any_structure_is_refused_cleanly(folder: Path, tree: dict[str, object])
 
 @given(
     data=st.data(),
-    fields=st.sets(st.sampled_from(["name", "address", "port", "weight", "cookies", "aeads", "key_group"]), max_size=7),
+    fields=st.sets(
+        st.sampled_from(["name", "address", "srv", "port", "weight", "cookies", "aeads", "key_group"]), max_size=8
+    ),
 )
 @settings(deadline=None)
 def test_any_backend_is_refused_cleanly(folder: Path, data: st.DataObject, fields: set[str]) -> None:
