@@ -1,0 +1,73 @@
+"""What a choice costs: microseconds for each way of choosing, by the number of backends. Run: python -m benches.choice"""
+
+from ipaddress import ip_address
+from random import Random
+from time import perf_counter
+
+from ntspool.pool.balance import Balancer
+from ntspool.pool.cookies import CookieFormat, ServerKey
+from ntspool.pool.model import Backend, Client, Selection, Serving, UpAddress
+from ntspool.pool.names import Names
+from ntspool.wire.aead import Aead
+from ntspool.wire.messages import Request
+
+SIZES = (10, 32, 100, 1000, 5000)
+CLIENTS = 2000
+POOL = "pool.example"
+REQUEST = Request((0,), (Aead.AES_SIV_CMAC_256,))
+NAMES = Names(pools=(POOL,))
+
+
+def fleet(size):
+    """Return `size` backends, all UP, with the default weight."""
+    aeads, key = (Aead.AES_SIV_CMAC_256,), ServerKey(1, bytes(32))
+    for number in range(size):
+        addresses = ip_address((10 << 24) + number), ip_address((0x20010DB8 << 96) + number)
+        name = f"ntp-{number}"
+        backend = Backend(name, addresses, 123, 10, CookieFormat.CHRONY, aeads, name)
+        yield Serving(backend, tuple(UpAddress(address, aeads, 10) for address in addresses), key)
+
+
+def best_of(runs, work):
+    """Return the least seconds that `work` took."""
+    spent = []
+    for _ in range(runs):
+        begin = perf_counter()
+        work()
+        spent.append(perf_counter() - begin)
+    return min(spent)
+
+
+def measure(size, name, balance="random", request=REQUEST):
+    """Return microseconds for a choice, and milliseconds for the first one, which makes the tables."""
+    draws = Random(size)
+    clients = [Client(draws.randbytes(4), name) for _ in range(CLIENTS)]
+    balancer = Balancer(fleet(size), Selection(balance, NAMES))
+    first = best_of(1, lambda: balancer.choose(request, clients[0], 0.5))
+
+    def choose():
+        for client in clients:
+            balancer.choose(request, client, draws.random())
+
+    return best_of(3, choose) / CLIENTS * 1e6, first * 1e3
+
+
+def main():
+    """Print a table."""
+    ways = {
+        "random": (POOL,),
+        "sticky": (POOL, "sticky"),
+        "slot 0": (f"0.{POOL}",),
+        "slot 3": (f"3.{POOL}",),
+        "slot 9": (f"9.{POOL}",),
+        "4 denied": (POOL, "random", Request((0,), (15,), denied=("ntp-1", "ntp-2", "ntp-3", "ntp-4"))),
+    }
+    print("backends  " + "".join(f"{way:>10}" for way in ways) + "  us; first random, first slot (ms)")
+    for size in SIZES:
+        figures = {way: measure(size, *arguments) for way, arguments in ways.items()}
+        row = "".join(f"{spent:10.1f}" for spent, _ in figures.values())
+        print(f"{size:8}  {row}  {figures['random'][1]:.1f}, {max(first for _, first in figures.values()):.1f}")
+
+
+if __name__ == "__main__":
+    main()
