@@ -9,7 +9,8 @@ from ntspool.errors import CertificateError
 from ntspool.net.checker import CheckSettings
 from ntspool.net.tls import read_certificate
 from ntspool.pool.health import Rules
-from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules
+from ntspool.pool.model import Backend, Certificate, LogSettings, Selection, SessionRules
+from ntspool.pool.names import Names
 
 
 def backends(declared: config.Config) -> tuple[Backend, ...]:
@@ -23,9 +24,17 @@ def backends(declared: config.Config) -> tuple[Backend, ...]:
             cookies=each.cookies,
             aeads=each.aeads,
             key_group=each.key_group,
+            regions=each.region,
         )
         for each in declared.backends
     )
+
+
+def selection(declared: config.Config) -> Selection:
+    """Return how a client's backend is selected."""
+    names = Names(declared.pool.names, dict(declared.pins), dict(declared.groups))
+    database = declared.regions.database
+    return Selection(declared.balance, names, str(database) if database else "")
 
 
 def certificates(declared: config.Config) -> tuple[Certificate, ...]:

@@ -79,6 +79,7 @@ class Worker:
         if choice is not None:
             self._minted[choice.serving.key.id] += 1
             words |= {"backend": choice.serving.backend.name, "address": str(choice.address), "aead": choice.aead.value}
+            words |= choice.why()
         if self._snapshot.log.client_addresses:
             words["client"] = peer
         log.info("session", name=report.server_name, **words)

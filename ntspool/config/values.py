@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config.yamlfile import show
+from ntspool.net.geo import CONTINENTS
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import Address
 from ntspool.wire.aead import Aead
@@ -46,6 +47,7 @@ DNS_NAME = "a DNS name such as ntp-pool.example.com"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 section 2.1
+_COUNTRY = re.compile(r"[a-z]{2}")  # ISO 3166-1
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -84,6 +86,16 @@ def _label_problem(labels: list[str]) -> str | None:
     if any(not _LABEL.fullmatch(label) for label in labels):
         return "is not a DNS name (labels of 1 to 63 letters, digits and inner hyphens, no final dot)"
     return "is longer than 253 characters" if len(".".join(labels)) > 253 else None
+
+
+def region(value: object) -> str:
+    """Return a country or a continent, in lower case, as net/geo.py places clients."""
+    word = value.lower() if isinstance(value, str) and value.isascii() else ""
+    if word in CONTINENTS.values() or (_COUNTRY.fullmatch(word) and word != "eu"):
+        return word
+    continents = ", ".join(CONTINENTS.values())
+    wanted = f"expected a country in two letters such as de or one of {continents}"
+    raise ValueError(f"{show(value)} is not a region; {wanted}")
 
 
 def ip_address(value: object) -> Address:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 from OpenSSL import SSL
 
+from ntspool.net.geo import Places, locator, nowhere
 from ntspool.net.session import Outcome, Report, Session
 from ntspool.net.tls import server_context
 from ntspool.pool.model import SessionRules, Snapshot
@@ -38,12 +39,15 @@ class Rulebook:
     rules: SessionRules
     context: SSL.Context
     negotiator: Negotiator
+    locate: Callable[[bytes], Places]
 
 
 def prepare(snapshot: Snapshot, before: Rulebook | None) -> Rulebook:
     """Make a snapshot ready to serve from, with the TLS context of `before` where that is still good."""
     context = before.context if before else server_context(snapshot.certificates)
-    return Rulebook(snapshot.rules, context, Negotiator(snapshot.serving))
+    selection = snapshot.selection
+    locate = locator(selection.database) if selection.database else nowhere
+    return Rulebook(snapshot.rules, context, Negotiator(snapshot.serving, selection), locate)
 
 
 class Listener:
@@ -210,7 +214,8 @@ class Connection:
         if self._session is None:
             # Made as late as this, a client that connects and says nothing costs no TLS state.
             packed = socket.inet_pton(socket.AF_INET6 if ":" in self.peer else socket.AF_INET, self.peer)
-            self._session = Session(self._rulebook.context, self._rulebook.negotiator, packed, os.urandom)
+            rulebook = self._rulebook
+            self._session = Session(rulebook.context, rulebook.negotiator, packed, os.urandom, rulebook.locate)
         answer = self._session.receive_data(data)
         if answer or self._session.finished:
             self._out += answer

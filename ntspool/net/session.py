@@ -8,6 +8,7 @@ import structlog
 from OpenSSL import SSL
 
 from ntspool.errors import ErrorCode, WireError
+from ntspool.net.geo import Places, nowhere
 from ntspool.net.tls import ALPN_NTSKE, describe
 from ntspool.pool.model import Client
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Negotiator
@@ -42,18 +43,25 @@ class Report:
 class Session:
     """Speaks TLS and NTS-KE with one client, whose address is `packed` (4 or 16 bytes, network byte order).
 
+    `locate` is asked once, when the client has asked, where that address is.
     Send what `receive_data` returns in one write. Once `finished`, send that last flight, shut the connection's
     writing side and feed nothing more; `report` then says how it went.
     """
 
     def __init__(
-        self, context: SSL.Context, negotiator: Negotiator, packed: bytes, random: Callable[[int], bytes]
+        self,
+        context: SSL.Context,
+        negotiator: Negotiator,
+        packed: bytes,
+        random: Callable[[int], bytes],
+        locate: Callable[[bytes], Places] = nowhere,
     ) -> None:
         self._tls = SSL.Connection(context, None)
         self._tls.set_accept_state()
         self._negotiator = negotiator
         self._packed = packed
         self._random = random
+        self._locate = locate
         self._exchange = ServerExchange()
         self._established = False
         self.finished = False
@@ -94,7 +102,7 @@ class Session:
 
     def _answer(self, request: Request) -> Answer:
         try:
-            client = Client(self._packed, self._server_name())
+            client = Client(self._packed, self._server_name(), self._locate(self._packed))
             return self._negotiator.answer(request, client, self._export, self._random(RANDOM_LENGTH))
         except Exception:
             # Our own mistake must neither end the worker nor leave the client without an answer.

@@ -43,6 +43,13 @@ class Choice:
     region: str = ""
     given_up: tuple[str, ...] = ()
 
+    def why(self) -> dict[str, object]:
+        """Return what led to the choice, for the log; empty when nothing but chance and weight did."""
+        asked = self.asked
+        words = {"slot": asked.slot, "pin": asked.pin, "group": asked.group, "region": self.region}
+        told = {key: word for key, word in words.items() if word not in ("", None)}
+        return told | ({"given_up": list(self.given_up)} if self.given_up else {})
+
 
 class Wants(NamedTuple):
     """What is wanted of a backend, from what is kept longest to what is given up first.

@@ -67,6 +67,8 @@ class Ranking:
         self._names = tuple(name for name, _ in members)
         self._weights = dict(members)
         self._seats = _Seats(members) if len(members) > FEW else None
+        self._last = b""
+        self._scores: dict[str, bytes] = {}
 
     def ranked(self, prefix: bytes, slot: int, within: Collection[str]) -> Iterator[str]:
         """Yield the names in `within` in the order that the clients of `prefix` have for this slot.
@@ -81,12 +83,23 @@ class Ranking:
                     met.add(name)
                     if name in within:
                         yield name
-        scores = {name: self._score(prefix, slot, name) for name in within if name not in met}
-        yield from sorted(scores, key=lambda name: (scores[name], name))
+        yield from (
+            name for _, name in sorted(self._scored(prefix, slot, [name for name in within if name not in met]))
+        )
 
-    def _score(self, prefix: bytes, slot: int, name: str) -> float:
-        at = slot * _SCORE_LENGTH
-        return _exponential(_scores(prefix, name)[at : at + _SCORE_LENGTH]) / self._weights.get(name, 1)
+    def _scored(self, prefix: bytes, slot: int, names: Sequence[str]) -> list[tuple[float, str]]:
+        if self._last != prefix:
+            # A slot asks for the same scores as the slots before it.
+            self._last, self._scores = prefix, {}
+        scores, weights = self._scores, self._weights
+        start, end = slot * _SCORE_LENGTH, (slot + 1) * _SCORE_LENGTH
+        scored = []
+        for name in names:
+            score = scores.get(name)
+            if score is None:
+                score = scores[name] = _scores(prefix, name)
+            scored.append((_exponential(score[start:end]) / weights.get(name, 1), name))
+        return scored
 
 
 class _Seats:
@@ -143,7 +156,6 @@ def rendezvous(prefix: bytes, name: str) -> float:
     return _exponential(_scores(prefix, name)[:_SCORE_LENGTH])
 
 
-@lru_cache(maxsize=4096)  # a slot asks for the same ones as the slots before it
 def _scores(prefix: bytes, name: str) -> bytes:
     """Return a score for each slot, _SCORE_LENGTH bytes each."""
     # The length keeps prefix and name apart.

@@ -7,7 +7,7 @@ import pytest
 
 from ntspool.pool import model
 from ntspool.pool.cookies import CookieFormat, ServerKey
-from ntspool.pool.model import Backend, Certificate, Family, LogSettings, Serving, SessionRules, Snapshot
+from ntspool.pool.model import Backend, Certificate, Family, LogSettings, Selection, Serving, SessionRules, Snapshot
 from ntspool.wire.aead import Aead
 from tests.conftest import V4, all_up
 
@@ -31,7 +31,8 @@ def test_secrets_are_not_shown():
 
 
 @pytest.mark.parametrize(
-    "value", [BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log]
+    "value",
+    [BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log, SNAPSHOT.selection],
 )
 def test_values_cannot_change(value):
     for each in fields(value):
@@ -44,7 +45,17 @@ def test_values_cannot_change(value):
 
 def test_every_value_is_covered_here():
     made_here = {each for each in vars(model).values() if is_dataclass(each) and each.__module__ == model.__name__}
-    values = (BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log)
+    values = (
+        BACKEND,
+        SERVING,
+        SERVING.up[0],
+        V4,
+        CERTIFICATE,
+        SNAPSHOT,
+        SNAPSHOT.rules,
+        SNAPSHOT.log,
+        SNAPSHOT.selection,
+    )
     assert made_here == {type(value) for value in values}
 
 
