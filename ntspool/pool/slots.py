@@ -8,8 +8,8 @@ n - 1 differ as long as n backends can be given out. Taking a declared holder aw
 client, namely when the next in order held that: no rule without memory gives three slots or more and can help it.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from itertools import cycle
 
 from ntspool.pool.names import SLOTS
 
@@ -29,13 +29,14 @@ def in_slot(slot: int, declared: Order, eligible: Collection[str], order: Order)
         return holders[slot]
     holders = _holders(declared, SLOTS)
     taken = {name for name in holders if name in eligible}
-    others = cycle([name for name in reversed(holders) if name in eligible])
+    others = deque(name for name in reversed(holders) if name in eligible)
     for index in range(slot + 1):
         name = holders[index]
         if name not in eligible:
-            free = (each for each in order(index) if each not in taken)
-            name = next(free) if len(taken) < len(eligible) else next(others)
+            free = len(taken) < len(eligible)
+            name = next(each for each in order(index) if each not in taken) if free else others.popleft()
             taken.add(name)
+            others.append(name)
     return name
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ntspool.pool import model
 from ntspool.pool.cookies import CookieFormat, ServerKey
-from ntspool.pool.model import Backend, Certificate, Family, LogSettings, Selection, Serving, SessionRules, Snapshot
+from ntspool.pool.model import Backend, Certificate, Family, LogSettings, Serving, SessionRules, Snapshot
 from ntspool.wire.aead import Aead
 from tests.conftest import V4, all_up
 

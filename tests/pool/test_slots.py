@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ntspool.pool.ranking import ranking
 from ntspool.pool.slots import in_slot
 
-PREFIXES = [bytes((number >> 8 & 255, number & 255, 9)) for number in range(1000)]
+PREFIXES = [bytes((number >> 8 & 255, number & 255, 9)) for number in range(600)]
 
 
 def names(count):
@@ -50,7 +50,7 @@ def test_slots_go_round(count):
 def test_each_slot_gives_each_backend_its_share(count):
     counts = [Counter(each) for each in zip(*(slots(prefix, names(count)) for prefix in PREFIXES), strict=True)]
     for each in counts:
-        square = sum((each[name] - 1000 / count) ** 2 * count / 1000 for name in names(count))
+        square = sum((each[name] - 600 / count) ** 2 * count / 600 for name in names(count))
         # Four standard deviations above what is expected with so many degrees of freedom.
         assert square < count + 4 * (2 * count) ** 0.5
 
@@ -78,7 +78,7 @@ def test_one_that_is_removed_moves_slot_0_only_if_it_was_there():
             affected += 1
             displaced += sum(was != now for was, now in zip(before, after, strict=True)) - 1
     # The next in order may hold a later slot: one of three at the most, of 19.
-    assert affected > 100
+    assert affected > 80
     assert displaced / affected < 3 / 19
 
 
@@ -95,7 +95,7 @@ def test_the_first_slots_differ_as_long_as_there_are_enough(count, prefix, data)
 
 def test_who_comes_back_moves_back_only_what_it_lost():
     every = names(20)
-    for prefix in PREFIXES[:200]:
+    for prefix in PREFIXES[:40]:
         holders = slots(prefix, every)
         for one, two in combinations(holders, 2):
             both = slots(prefix, every, set(every) - {one, two})

@@ -100,7 +100,7 @@ def test_denials_are_bounded_in_number_and_length():
 
 @pytest.mark.parametrize("body", [b"", b"a b", b"a\n", b"\xff", b"\0"])
 def test_a_denial_that_is_no_name(body):
-    with pytest.raises(WireError, match="^record 13 holds no printable ASCII name$") as caught:
+    with pytest.raises(WireError, match=r"^record 13 holds no printable ASCII name$") as caught:
         messages.decode_request([PROTOCOL, AEAD, record(13, body, critical=False)])
     assert caught.value.code is BAD_REQUEST
 
