@@ -1,12 +1,14 @@
-"""What a choice costs: microseconds for each way of choosing, by the number of backends. Run: python -m benches.choice"""
+"""What a choice costs, by the number of backends. Run it as `python -m benches.choice`."""
 
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from random import Random
-from time import perf_counter
+from time import process_time
+from typing import Any
 
 from ntspool.pool.balance import Balancer
 from ntspool.pool.cookies import CookieFormat, ServerKey
-from ntspool.pool.model import Backend, Client, Selection, Serving, UpAddress
+from ntspool.pool.model import Backend, Balance, Client, Selection, Serving, UpAddress
 from ntspool.pool.names import Names
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request
@@ -18,7 +20,7 @@ REQUEST = Request((0,), (Aead.AES_SIV_CMAC_256,))
 NAMES = Names(pools=(POOL,))
 
 
-def fleet(size):
+def fleet(size: int) -> Iterator[Serving]:
     """Return `size` backends, all UP, with the default weight."""
     aeads, key = (Aead.AES_SIV_CMAC_256,), ServerKey(1, bytes(32))
     for number in range(size):
@@ -28,33 +30,33 @@ def fleet(size):
         yield Serving(backend, tuple(UpAddress(address, aeads, 10) for address in addresses), key)
 
 
-def best_of(runs, work):
+def best_of(runs: int, work: Callable[[], object]) -> float:
     """Return the least seconds that `work` took."""
     spent = []
     for _ in range(runs):
-        begin = perf_counter()
+        begin = process_time()
         work()
-        spent.append(perf_counter() - begin)
+        spent.append(process_time() - begin)
     return min(spent)
 
 
-def measure(size, name, balance="random", request=REQUEST):
+def measure(size: int, name: str, balance: Balance = "random", request: Request = REQUEST) -> tuple[float, float]:
     """Return microseconds for a choice, and milliseconds for the first one, which makes the tables."""
     draws = Random(size)
     clients = [Client(draws.randbytes(4), name) for _ in range(CLIENTS)]
     balancer = Balancer(fleet(size), Selection(balance, NAMES))
     first = best_of(1, lambda: balancer.choose(request, clients[0], 0.5))
 
-    def choose():
+    def choose() -> None:
         for client in clients:
             balancer.choose(request, client, draws.random())
 
     return best_of(3, choose) / CLIENTS * 1e6, first * 1e3
 
 
-def main():
+def main() -> None:
     """Print a table."""
-    ways = {
+    ways: dict[str, tuple[Any, ...]] = {
         "random": (POOL,),
         "sticky": (POOL, "sticky"),
         "slot 0": (f"0.{POOL}",),

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, Validati
 
 from ntspool.config import names, values
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
-from ntspool.pool.model import Address
+from ntspool.pool.model import Address, Balance
 from ntspool.wire.aead import Aead
 
 DEFAULT_PORT = 123
@@ -19,7 +19,6 @@ DEFAULT_AEADS: Mapping[CookieFormat, tuple[Aead, ...]] = {
 }
 """The AEADs that a backend is taken to serve, by its cookie format."""
 
-Balance = Literal["random", "sticky"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "console"]
 

@@ -10,6 +10,7 @@ from ntspool.pool.names import Names
 from ntspool.wire.aead import Aead
 
 Address = IPv4Address | IPv6Address
+Balance = Literal["random", "sticky"]
 
 
 class Family(IntEnum):
@@ -114,7 +115,7 @@ class Selection:
     clients are, empty for none.
     """
 
-    balance: Literal["random", "sticky"] = "random"
+    balance: Balance = "random"
     names: Names = field(default_factory=Names)
     database: str = ""
 

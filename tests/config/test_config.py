@@ -101,7 +101,7 @@ limits: {session_timeout: 2s, sessions: 17}
 log: {level: debug, format: json, client_addresses: true}
 backends:
   - {name: a, address: [192.0.2.1, "2001:DB8::1"], port: 4123, weight: 0, cookies: ntspool, key_group: both, region: DE}
-  - {name: b, address: 192.0.2.1, cookies: ntspool, aeads: [30, aes-siv-cmac-512], key_group: both, region: [fr, Europe]}
+  - {name: b, address: 192.0.2.1, cookies: ntspool, aeads: [30, aes-siv-cmac-512], key_group: both, region: [fr, Asia]}
 """,
     )
     assert config.pool.names == ("ntp.example.com", "time.example.net")
@@ -114,7 +114,7 @@ backends:
     assert config.balance == "sticky"
     assert config.pins == (("ntp-1.example.com", "a"),)
     assert config.groups == (("one.example.net", ("b",)), ("two.example.net", ("a", "b")))
-    assert [backend.region for backend in config.backends] == [("de",), ("fr", "europe")]
+    assert [backend.region for backend in config.backends] == [("de",), ("fr", "asia")]
     assert dict(config.limits) == {"session_timeout": 2, "sessions": 17}
     assert dict(config.log) == {"level": "debug", "format": "json", "client_addresses": True}
     first, second = config.backends
@@ -140,30 +140,28 @@ groups:
 """
 
 
+MISTAKES_IN_NAMES = """\
+9: pins.'ntp-pool.example.com': ntp-pool.example.com stands in pool.names[0] (line 2) already; expected each only once
+10: pins.'3.ntp-pool.example.com': 3.ntp-pool.example.com is a slot of ntp-pool.example.com by itself; expected a name \
+that does not begin with a digit and a dot
+10: pins.'3.ntp-pool.example.com': no certificate is for 3.ntp-pool.example.com; expected one under tls that names it
+11: pins.bad_name: 'bad_name' is not a DNS name; expected a mapping from DNS names to backends, such as \
+{ntp-1.example.com: ntp-1}
+12: pins.'x.example.com': 'ntp-2' is no backend; did you mean ntp-1?
+13: pins.'y.example.com': a list is no backend; expected the name of one under backends
+14: pins.'z.example.org': no certificate is for z.example.org; expected one under tls that names it
+16: groups.'X.example.com': x.example.com stands in pins.'x.example.com' (line 12) already; expected each only once
+17: groups.'g.example.com': an empty list; expected at least one backend
+18: groups.'h.example.com'[1]: ntp-1 stands in this list already; expected each only once
+19: groups.'7.h.example.com': 7.h.example.com is a slot of h.example.com by itself; expected a name that does not \
+begin with a digit and a dot
+19: groups.'7.h.example.com': no certificate is for 7.h.example.com; expected one under tls that names it
+"""
+
+
 def test_mistakes_in_names(folder: Path) -> None:
-    assert mistakes_of(folder, MINIMAL + NAMES) == [
-        f"backends.yaml:{each}"
-        for each in [
-            "9: pins.'ntp-pool.example.com': ntp-pool.example.com stands in pool.names[0] (line 2) already; expected each "
-            "only once",
-            "10: pins.'3.ntp-pool.example.com': 3.ntp-pool.example.com is a slot of ntp-pool.example.com by itself; "
-            "expected a name that does not begin with a digit and a dot",
-            "10: pins.'3.ntp-pool.example.com': no certificate is for 3.ntp-pool.example.com; expected one under tls that "
-            "names it",
-            "11: pins.bad_name: 'bad_name' is not a DNS name; expected a mapping from DNS names to backends, such as "
-            "{ntp-1.example.com: ntp-1}",
-            "12: pins.'x.example.com': 'ntp-2' is no backend; did you mean ntp-1?",
-            "13: pins.'y.example.com': a list is no backend; expected the name of one under backends",
-            "14: pins.'z.example.org': no certificate is for z.example.org; expected one under tls that names it",
-            "16: groups.'X.example.com': x.example.com stands in pins.'x.example.com' (line 12) already; expected each "
-            "only once",
-            "17: groups.'g.example.com': an empty list; expected at least one backend",
-            "18: groups.'h.example.com'[1]: ntp-1 stands in this list already; expected each only once",
-            "19: groups.'7.h.example.com': 7.h.example.com is a slot of h.example.com by itself; expected a name that "
-            "does not begin with a digit and a dot",
-            "19: groups.'7.h.example.com': no certificate is for 7.h.example.com; expected one under tls that names it",
-        ]
-    ]
+    expected = [f"backends.yaml:{line}" for line in MISTAKES_IN_NAMES.splitlines()]
+    assert mistakes_of(folder, MINIMAL + NAMES) == expected
 
 
 def test_slots_need_no_certificate(folder: Path) -> None:
