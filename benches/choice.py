@@ -64,11 +64,14 @@ def main() -> None:
         "slot 9": (f"9.{POOL}",),
         "4 denied": (POOL, "random", Request((0,), (15,), denied=("ntp-1", "ntp-2", "ntp-3", "ntp-4"))),
     }
-    print("backends  " + "".join(f"{way:>10}" for way in ways) + "  us; first random, first slot (ms)")
+    print("backends  " + "".join(f"{way:>10}" for way in ways) + "  us; ms: new Balancer, first random, first slot")
     for size in SIZES:
         figures = {way: measure(size, *arguments) for way, arguments in ways.items()}
         row = "".join(f"{spent:10.1f}" for spent, _ in figures.values())
-        print(f"{size:8}  {row}  {figures['random'][1]:.1f}, {max(first for _, first in figures.values()):.1f}")
+        every = list(fleet(size))
+        fresh = best_of(3, lambda every=every: Balancer(every, Selection("random", NAMES))) * 1e3
+        slowest = max(first for _, first in figures.values())
+        print(f"{size:8}  {row}  {fresh:.1f}, {figures['random'][1]:.1f}, {slowest:.1f}")
 
 
 if __name__ == "__main__":

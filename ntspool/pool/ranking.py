@@ -30,7 +30,7 @@ from struct import Struct
 from ntspool.pool.names import SLOTS
 
 FEW = 32
-"""Backends up to which each is scored for each client: that is about as fast as the seats, and has no borders."""
+"""Backends up to which each is scored for each client: so many take twice what seats would, but have no borders."""
 
 SEATS = 1 << 20
 OWNED = 1 << 16
