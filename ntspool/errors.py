@@ -12,7 +12,8 @@ NtspoolError
     ├── UnreachableError     no gateway answers a command
     ├── StateError           something kept on disk is missing, damaged or unsafe
     │   └── ConflictError    somebody else wrote it first
-    └── CertificateError     a certificate or private key cannot be used
+    ├── CertificateError     a certificate or private key cannot be used
+    └── DatabaseError        a database of regions cannot be used
 """
 
 from collections.abc import Sequence
@@ -88,3 +89,7 @@ class ConflictError(StateError):
 
 class CertificateError(LocalError):
     """A certificate or private key cannot be used; the message names the file and the reason."""
+
+
+class DatabaseError(LocalError):
+    """A database of regions cannot be used; the message names the file and the reason."""

@@ -13,7 +13,8 @@ from ntspool.net.tls import read_certificate
 from ntspool.pool import discovery
 from ntspool.pool.discovery import Declared, Discovered, Entry
 from ntspool.pool.health import Rules
-from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules
+from ntspool.pool.model import Backend, Certificate, LogSettings, Selection, SessionRules
+from ntspool.pool.names import Names
 from ntspool.pool.resolving import DnsSettings
 from ntspool.pool.sample import Limits
 
@@ -51,6 +52,7 @@ def _entry(declared: config.Backend) -> Entry:
         cookies=declared.cookies,
         aeads=declared.aeads,
         key_group=declared.key_group,
+        regions=declared.region,
     )
     if declared.srv:
         return Discovered(declared.srv, backend, frozenset(declared.model_fields_set & {"port", "weight"}))
@@ -60,6 +62,13 @@ def _entry(declared: config.Backend) -> Entry:
 def dns_settings(declared: config.Config) -> DnsSettings:
     """Return which DNS servers are asked, and how long."""
     return DnsSettings(tuple((each.host, each.port) for each in declared.dns.servers), declared.dns.timeout)
+
+
+def selection(declared: config.Config) -> Selection:
+    """Return how a client's backend is selected."""
+    names = Names(declared.pool.names, dict(declared.pins), dict(declared.groups))
+    database = declared.regions.database
+    return Selection(declared.balance, names, str(database) if database else "")
 
 
 def certificates(declared: config.Config) -> tuple[Certificate, ...]:

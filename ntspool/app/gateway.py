@@ -232,6 +232,7 @@ class Gateway:
             rules=declared.session_rules(self._config),
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
+            selection=declared.selection(self._config),
         )
 
     def _take_report(self, backend: str) -> None:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationInfo
 
-from ntspool.config import values
+from ntspool.config import names, values
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
-from ntspool.pool.model import Address
+from ntspool.pool.model import Address, Balance
 from ntspool.wire.aead import Aead
 
 DEFAULT_PORT = 123
@@ -122,6 +122,12 @@ class Dns(BaseModel, frozen=True, extra="forbid"):
     timeout: Annotated[float, PlainValidator(values.dns_timeout)] = 2.0
 
 
+class Regions(BaseModel, frozen=True, extra="forbid"):
+    """How clients are placed: by a MaxMind database; without one, no backend's region matters."""
+
+    database: FilePath | None = None
+
+
 class Limits(BaseModel, frozen=True, extra="forbid"):
     """What each worker bears: seconds that a session may last, and sessions at a time."""
 
@@ -158,10 +164,18 @@ class Backend(BaseModel, frozen=True, extra="forbid"):
         Field(min_length=1, description="a list of AEAD algorithms"),
     ] = Field(default_factory=_default_aeads)
     key_group: Name = Field(default_factory=_default_key_group)
+    region: Annotated[
+        tuple[Annotated[str, PlainValidator(values.region)], ...],
+        BeforeValidator(_one_or_many),
+        Field(description="a region or a list of regions"),
+    ] = ()
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """All of backends.yaml; `workers` is None for one per core."""
+    """All of backends.yaml; `workers` is None for one per core.
+
+    `pins` and `groups` are pairs of a name and the backend or backends that it leads to.
+    """
 
     pool: Pool
     listen: Annotated[
@@ -178,7 +192,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     admin: Admin = Admin()
     health: Health = Health()
     dns: Dns = Dns()
-    balance: Annotated[Literal["random"], PlainValidator(values.choice(("random",)))] = "random"
+    balance: Annotated[Balance, PlainValidator(values.choice(get_args(Balance)))] = "random"
+    pins: Annotated[tuple[tuple[str, str], ...], PlainValidator(names.pins)] = ()
+    groups: Annotated[tuple[tuple[str, tuple[str, ...]], ...], PlainValidator(names.groups)] = ()
+    regions: Regions = Regions()
     limits: Limits = Limits()
     log: Log = Log()
     backends: Annotated[

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ntspool.config import values
+from ntspool.config import names, values
 from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
-from ntspool.errors import CertificateError
+from ntspool.errors import CertificateError, DatabaseError
+from ntspool.net.geo import open_database
 from ntspool.net.tls import covers, dns_names, read_certificate
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.pool.model import Certificate
@@ -24,19 +25,23 @@ def check(document: Document) -> Iterator[Mistake]:
     """Yield every rule that `document` breaks; values that are wrong in themselves are passed over."""
     backends = document.at("backends")
     places: list[Place] = [("backends", index) for index in range(len(backends) if isinstance(backends, list) else 0)]
-    yield from _stated_once(document, _all(document, ("pool", "names"), values.dns_name))
     for listen in (("listen",), ("control", "listen")):
         yield from _stated_once(document, _all(document, listen, values.endpoint))
     for place in places:
         yield from _form(document, place)
-    for key, parse in (("name", values.name), ("srv", values.srv_name)):
-        yield from _stated_once(document, _stated(document, places, key, parse))
+    named = list(_stated(document, places, "name", values.name))
+    discovered = list(_stated(document, places, "srv", values.srv_name))
+    yield from _stated_once(document, named)
+    yield from _stated_once(document, discovered)
+    # What an SRV name will lead to, nobody knows yet.
+    yield from names.check(document, None if discovered else [name for _, name in named])
     yield from _stated_once(document, _sockets(document, places))
     for place in places:
         yield from _aeads(document, place)
     yield from _key_groups(document, places)
     yield from _health(document)
     yield from _life(document)
+    yield from _database(document)
     yield from _certificates(document)
 
 
@@ -165,8 +170,18 @@ def _life(document: Document) -> Iterator[Mistake]:
         yield document.mistake(("keys", "life"), f"{spelt}; expected no more, or every rotation would have to wait")
 
 
+def _database(document: Document) -> Iterator[Mistake]:
+    place = ("regions", "database")
+    path = _one(document, place, lambda value: values.file_path(value, document.folder))
+    if path is not None:
+        try:
+            open_database(path).close()
+        except DatabaseError as error:
+            yield document.mistake(place, f"{error}; expected a MaxMind database (.mmdb) that this user may read")
+
+
 def _certificates(document: Document) -> Iterator[Mistake]:
-    pairs, names = document.at("tls"), document.at("pool", "names")
+    pairs = document.at("tls")
     count = len(pairs) if isinstance(pairs, list) else 0
     usable: list[Certificate] = []
     for index in range(count):
@@ -174,9 +189,9 @@ def _certificates(document: Document) -> Iterator[Mistake]:
         yield from wrong
         if certificate:
             usable.append(certificate)
-    if not isinstance(names, list) or not usable or len(usable) < count:
+    if not usable or len(usable) < count:
         return
-    for place, name in _all(document, ("pool", "names"), values.dns_name):
+    for place, name in names.stated(document):
         if not any(covers(dns_names(certificate), name) for certificate in usable):
             yield document.mistake(place, f"no certificate is for {name}; expected one under tls that names it")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config.yamlfile import show
+from ntspool.net.geo import CONTINENTS
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.hosts import is_local_notation, is_usable, name_problem
 from ntspool.pool.model import Address
@@ -58,6 +59,7 @@ ADDRESS = "an IP address, a DNS name, or a list of them"
 SRV_NAME = "a name such as _ntske._tcp.example.com or _ntp._udp.example.com"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
+_COUNTRY = re.compile(r"[a-z]{2}")  # ISO 3166-1
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -88,6 +90,16 @@ def dns_name(value: object) -> str:
     if problem := name_problem(name):
         raise ValueError(f"{show(value)} {problem}; expected {DNS_NAME}")
     return name
+
+
+def region(value: object) -> str:
+    """Return a country or a continent, in lower case, as net/geo.py places clients."""
+    word = value.lower() if isinstance(value, str) and value.isascii() else ""
+    if word in CONTINENTS.values() or (_COUNTRY.fullmatch(word) and word != "eu"):
+        return word
+    continents = ", ".join(CONTINENTS.values())
+    wanted = f"expected a country in two letters such as de or one of {continents}"
+    raise ValueError(f"{show(value)} is not a region; {wanted}")
 
 
 def address(value: object) -> Address | str:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ntspool.net.geo import Places
 from ntspool.net.servertls import ServerContext
 from ntspool.net.session import Report, Session
 from ntspool.pool.model import SessionRules
@@ -22,6 +23,7 @@ class Rulebook:
     rules: SessionRules
     context: ServerContext
     negotiator: Negotiator
+    locate: Callable[[bytes], Places]
 
 
 class RandomBytes:
@@ -121,7 +123,7 @@ class Connection:
     def _begin(self) -> Session:
         # Made as late as this, a client that connects and says nothing costs next to nothing.
         rulebook, packed = self._rulebook, _packed(self.peer)
-        self._session = Session(rulebook.context, rulebook.negotiator, packed, _random)
+        self._session = Session(rulebook.context, rulebook.negotiator, packed, _random, rulebook.locate)
         return self._session
 
     def _receive(self, session: Session, data: bytes) -> None:

@@ -11,6 +11,7 @@ from itertools import takewhile
 import structlog
 
 from ntspool.net.connection import Connection, Rulebook
+from ntspool.net.geo import locator, nowhere
 from ntspool.net.servertls import server_context
 from ntspool.net.session import Report
 from ntspool.pool.model import Snapshot
@@ -35,7 +36,9 @@ log = structlog.get_logger()
 def prepare(snapshot: Snapshot, before: Rulebook | None) -> Rulebook:
     """Make a snapshot ready to serve from, with the TLS context of `before` where that is still good."""
     context = before.context if before else server_context(snapshot.certificates)
-    return Rulebook(snapshot.rules, context, Negotiator(snapshot.serving))
+    selection = snapshot.selection
+    locate = locator(selection.database) if selection.database else nowhere
+    return Rulebook(snapshot.rules, context, Negotiator(snapshot.serving, selection), locate)
 
 
 class _Listening(socket.socket):

@@ -8,6 +8,7 @@ from functools import lru_cache
 import structlog
 
 from ntspool.errors import ErrorCode, WireError
+from ntspool.net.geo import Places, nowhere
 from ntspool.net.servertls import ServerContext, ServerEnd
 from ntspool.pool.model import Client
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Negotiator
@@ -44,19 +45,37 @@ class Report:
 class Session:
     """Speaks TLS and NTS-KE with one client, whose address is `packed` (4 or 16 bytes, network byte order).
 
+    `locate` is asked once, when the client has asked, where that address is.
     Send what `receive_data` returns in one write. Once `finished`, send that last flight, shut the connection's
     writing side and feed nothing more; `report` then says how it went.
     """
 
-    __slots__ = ("_context", "_early", "_exchange", "_negotiator", "_packed", "_random", "_tls", "finished", "report")
+    __slots__ = (
+        "_context",
+        "_early",
+        "_exchange",
+        "_locate",
+        "_negotiator",
+        "_packed",
+        "_random",
+        "_tls",
+        "finished",
+        "report",
+    )
 
     def __init__(
-        self, context: ServerContext, negotiator: Negotiator, packed: bytes, random: Callable[[int], bytes]
+        self,
+        context: ServerContext,
+        negotiator: Negotiator,
+        packed: bytes,
+        random: Callable[[int], bytes],
+        locate: Callable[[bytes], Places] = nowhere,
     ) -> None:
         self._context = context
         self._negotiator = negotiator
         self._packed = packed
         self._random = random
+        self._locate = locate
         self._early: bytearray | None = None
         self._tls: ServerEnd | None = None
         self._exchange: ServerExchange | None = None
@@ -122,7 +141,7 @@ class Session:
     def _answer(self, tls: ServerEnd, request: Request) -> Answer:
         try:
             name = self.report.server_name = _printable(tls.server_name())
-            client = Client(self._packed, name)
+            client = Client(self._packed, name, self._locate(self._packed))
             return self._negotiator.answer(request, client, tls.export, self._random(RANDOM_LENGTH))
         except Exception:
             # Our own mistake must neither end the worker nor leave the client without an answer.

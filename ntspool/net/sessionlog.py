@@ -63,6 +63,7 @@ def _words(report: Report, client: str, seconds: float) -> dict[str, object]:
             "backend": choice.serving.backend.name,
             "address": address_text(choice.address),
             "aead": choice.aead.value,
+            **choice.why(),
         }
     if client:
         words["client"] = client
@@ -78,4 +79,5 @@ def _json(report: Report, client: str, seconds: float) -> str:
     if choice is not None:
         line += f', "backend": {_quoted(choice.serving.backend.name)}'
         line += f', "address": "{address_text(choice.address)}", "aead": {choice.aead.value}'
+        line += "".join(f', "{key}": {json.dumps(word)}' for key, word in choice.why().items())
     return f'{line}, "client": {_quoted(client)}' if client else line

@@ -143,6 +143,13 @@ class CookieJar:
         return key.open(cookie)
 
 
+def cookie_length(cookie_format: CookieFormat, aead: Aead) -> int:
+    """Return the bytes of a cookie for an association of `aead`."""
+    key = CookieKey(cookie_format, ServerKey(0, bytes(SERVER_AEAD[cookie_format].key_length)))
+    keys = bytes(aead.key_length)
+    return len(key.mint(Association(aead, keys, keys), bytes(NONCE_LENGTH)))
+
+
 def key_id(cookie_format: CookieFormat, cookie: bytes) -> int:
     """Return the id of the key that `cookie` says it is encrypted under; raises WireError when it is too short."""
     return int.from_bytes(Reader(cookie).take(4), _id_byte_order(cookie_format))

@@ -7,9 +7,11 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
 from ntspool.pool.cookies import CookieFormat, ServerKey
+from ntspool.pool.names import Names
 from ntspool.wire.aead import Aead
 
 Address = IPv4Address | IPv6Address
+Balance = Literal["random", "sticky"]
 
 
 @lru_cache(maxsize=8192)
@@ -29,7 +31,8 @@ class Family(IntEnum):
 class Backend:
     """An NTP server with NTS, as declared in backends.yaml.
 
-    `aeads` are those that it serves; backends of one `key_group` share their cookie keys.
+    `aeads` are those that it serves; backends of one `key_group` share their cookie keys. `regions` are the places
+    whose clients it is for, in lower case.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Backend:
     cookies: CookieFormat
     aeads: tuple[Aead, ...]
     key_group: str
+    regions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,12 @@ class Serving:
 class Client:
     """Who asks: its address in network byte order (4 or 16 bytes), and the server name of its TLS handshake.
 
-    `server_name` is in lower case, and empty if the client sent none.
+    `server_name` is in lower case, and empty if the client sent none. `places` are where it is, the closest first.
     """
 
     packed: bytes
     server_name: str = ""
+    places: tuple[str, ...] = ()
 
     @property
     def family(self) -> Family:
@@ -110,6 +115,19 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """How a client's backend is selected.
+
+    `balance` is for clients that ask for no slot. `database` is the path of the MaxMind database that tells where
+    clients are, empty for none.
+    """
+
+    balance: Balance = "random"
+    names: Names = field(default_factory=Names)
+    database: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that a worker serves from; replaced whole, never changed.
 
@@ -121,3 +139,4 @@ class Snapshot:
     rules: SessionRules
     log: LogSettings
     serving: tuple[Serving, ...]
+    selection: Selection = field(default_factory=Selection)

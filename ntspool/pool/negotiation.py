@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ntspool.errors import ErrorCode
 from ntspool.pool.balance import Balancer, Choice
 from ntspool.pool.cookies import NONCE_LENGTH, Association, CookieKey
-from ntspool.pool.model import Client, Serving, address_text
+from ntspool.pool.model import Client, Selection, Serving, address_text
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import exporter_contexts
 from ntspool.wire.messages import (
@@ -40,9 +40,9 @@ class Answer:
 class Negotiator:
     """Answers requests from one Snapshot; make a new one for every Snapshot."""
 
-    def __init__(self, serving: Iterable[Serving]) -> None:
+    def __init__(self, serving: Iterable[Serving], selection: Selection | None = None) -> None:
         serving = tuple(serving)
-        self._balancer = Balancer(serving)
+        self._balancer = Balancer(serving, selection)
         self._keys = {each.backend.name: CookieKey(each.backend.cookies, each.key) for each in serving}
 
     def answer(self, request: Request, client: Client, export: Export, random: bytes) -> Answer:
@@ -56,7 +56,10 @@ class Negotiator:
             return Answer(NO_COMMON_AEAD, reason=NO_COMMON_AEAD.reason.value)
         choice = self._balancer.choose(request, client, _fraction(random[:8]))
         if choice is None:
-            reason = f"no backend for {client.family.name} is UP and serves these AEADs"
+            family = client.family
+            reason = f"no backend for {family.name} is UP and serves these AEADs"
+            if not self._balancer.serves_family(family):
+                reason = f"no backend has an {family.name} address"
             return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
         return Answer(self._response(choice, request, export, random[8:]), choice)
 

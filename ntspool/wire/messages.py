@@ -1,7 +1,7 @@
 """NTS-KE messages: the request, the response and the refusal, to and from their records (RFC 8915 section 4)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
@@ -18,6 +18,12 @@ MAX_RESPONSE = 2048
 
 DEFAULT_NTP_PORT = 123
 
+MAX_DENIALS = 64
+"""Servers that a request can deny; more are not looked at. ntpd-rs denies those in use, four unless told otherwise."""
+
+MAX_SERVER_NAME = 255
+"""Longest DNS name (RFC 1035 section 2.3.4): a longer one in a denial is nobody's."""
+
 _NOT_IN_REQUESTS = (RecordType.ERROR, RecordType.WARNING, RecordType.NEW_COOKIE)
 _NEGOTIATED = (
     RecordType.NEXT_PROTOCOL,
@@ -32,7 +38,9 @@ _NEGOTIATED = (
 class Request:
     """What a client asks for; `aeads` are as offered, in its order, and may hold numbers we do not know.
 
-    `compliant_128gcm` says that chrony's record 1024 was there; `server` and `port` are wishes.
+    `compliant_128gcm` says that chrony's record 1024 was there; `server` and `port` are wishes. `denied` are servers
+    that the client wants none of, as an earlier response named them. `aead_critical` is how the AEAD record was marked:
+    RFC 8915 section 4.1.5 leaves that open, and it tells clients apart.
     """
 
     protocols: tuple[int, ...]
@@ -40,6 +48,8 @@ class Request:
     compliant_128gcm: bool = False
     server: str | None = None
     port: int | None = None
+    denied: tuple[str, ...] = ()
+    aead_critical: bool = True
 
     @property
     def usable_aeads(self) -> tuple[Aead, ...]:
@@ -51,13 +61,15 @@ class Request:
 
     def encode(self) -> bytes:
         """Return the message as an NTS-KE client sends it."""
-        message = [records.next_protocol(self.protocols), records.aead_algorithm(self.aeads)]
+        aead = replace(records.aead_algorithm(self.aeads), critical=self.aead_critical)
+        message = [records.next_protocol(self.protocols), aead]
         if self.compliant_128gcm:
             message.append(records.COMPLIANT_128GCM_EXPORT)
         if self.server is not None:
             message.append(records.ntpv4_server(self.server, critical=False))
         if self.port is not None:
             message.append(records.ntpv4_port(self.port, critical=False))
+        message.extend(map(records.ntp_server_deny, self.denied))
         return _encode(message)
 
 
@@ -131,7 +143,8 @@ def decode_request(message: Sequence[Record]) -> Request:
     for record in message:
         if record.type in _NOT_IN_REQUESTS:
             raise WireError(f"record {record.type} in a request")
-    found = _sort(message, _NEGOTIATED)
+    denied = [record.text() for record in message if record.type == RecordType.NTP_SERVER_DENY]
+    found = _sort([record for record in message if record.type != RecordType.NTP_SERVER_DENY], _NEGOTIATED)
     protocols = _next_protocol(found).numbers()
     aead = found.get(RecordType.AEAD_ALGORITHM)
     if aead is None and PROTOCOL_NTPV4 in protocols:
@@ -143,6 +156,8 @@ def decode_request(message: Sequence[Record]) -> Request:
         compliant_128gcm=_compliant_128gcm(found),
         server=server.text() if server else None,
         port=port.number() if port else None,
+        denied=tuple(name for name in denied[:MAX_DENIALS] if len(name) <= MAX_SERVER_NAME),
+        aead_critical=aead.critical if aead else True,
     )
 
 

@@ -107,6 +107,11 @@ def ntpv4_port(port: int, *, critical: bool) -> Record:
     return Record(RecordType.NTPV4_PORT, _pack([port]), critical)
 
 
+def ntp_server_deny(name: str) -> Record:
+    """Return an NTP Server Deny record of the pool protocol; `name` is exactly that of an earlier Server record."""
+    return Record(RecordType.NTP_SERVER_DENY, name.encode("ascii"), critical=False)
+
+
 COMPLIANT_128GCM_EXPORT = Record(RecordType.COMPLIANT_128GCM_EXPORT, b"", critical=False)
 """chrony's sign that AEAD 30 is exported with its own number in the context, as RFC 8915 says."""
 

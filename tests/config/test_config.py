@@ -87,8 +87,10 @@ def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
             "cookies": CookieFormat.CHRONY,
             "aeads": (Aead.AES_SIV_CMAC_256,),
             "key_group": "ntp-1",
+            "region": (),
         }
     ]
+    assert (config.pins, config.groups, config.regions.database) == ((), (), None)
 
 
 def test_every_key_is_read(folder: Path) -> None:
@@ -106,12 +108,15 @@ keys: {rotate: off}
 health:
   {interval: 500ms, timeout: 0.25, fast_interval: 400ms, down_interval: 1m, rise: 1, fall: 7, slow_start: 2m,
    max_offset: 50ms, max_distance: 1s, max_stratum: 4, panic: 100}
-balance: random
+balance: sticky
+pins: {NTP-1.example.com: a}
+groups: {one.example.net: b, two.example.net: [a, b]}
+regions: {}
 limits: {session_timeout: 2s, sessions: 17}
 log: {level: debug, format: json, client_addresses: true}
 backends:
-  - {name: a, address: [192.0.2.1, "2001:DB8::1"], port: 4123, weight: 0, cookies: ntspool, key_group: both}
-  - {name: b, address: 192.0.2.1, cookies: ntspool, aeads: [30, aes-siv-cmac-512], key_group: both}
+  - {name: a, address: [192.0.2.1, "2001:DB8::1"], port: 4123, weight: 0, cookies: ntspool, key_group: both, region: DE}
+  - {name: b, address: 192.0.2.1, cookies: ntspool, aeads: [30, aes-siv-cmac-512], key_group: both, region: [fr, Asia]}
 """,
     )
     assert config.pool.names == ("ntp.example.com", "time.example.net")
@@ -133,6 +138,10 @@ backends:
         "max_stratum": 4,
         "panic": 100,
     }
+    assert config.balance == "sticky"
+    assert config.pins == (("ntp-1.example.com", "a"),)
+    assert config.groups == (("one.example.net", ("b",)), ("two.example.net", ("a", "b")))
+    assert [backend.region for backend in config.backends] == [("de",), ("fr", "asia")]
     assert dict(config.limits) == {"session_timeout": 2, "sessions": 17}
     assert dict(config.log) == {"level": "debug", "format": "json", "client_addresses": True}
     first, second = config.backends
@@ -140,6 +149,51 @@ backends:
     assert (first.port, first.weight, first.key_group) == (4123, 0, "both")
     assert first.aeads == (Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV)
     assert second.aeads == (Aead.AES_128_GCM_SIV, Aead.AES_SIV_CMAC_512)
+
+
+NAMES = """\
+pins:
+  ntp-pool.example.com: ntp-1
+  3.ntp-pool.example.com: ntp-1
+  bad_name: ntp-1
+  x.example.com: ntp-2
+  y.example.com: [ntp-1]
+  z.example.org: ntp-1
+groups:
+  X.example.com: [ntp-1]
+  g.example.com: []
+  h.example.com: [ntp-1, ntp-1]
+  "7.h.example.com": ntp-1
+"""
+
+
+MISTAKES_IN_NAMES = """\
+9: pins.'ntp-pool.example.com': ntp-pool.example.com stands in pool.names[0] (line 2) already; expected each only once
+10: pins.'3.ntp-pool.example.com': 3.ntp-pool.example.com is a slot of ntp-pool.example.com by itself; expected a name \
+that does not begin with a digit and a dot
+10: pins.'3.ntp-pool.example.com': no certificate is for 3.ntp-pool.example.com; expected one under tls that names it
+11: pins.bad_name: 'bad_name' is not a DNS name; expected a mapping from DNS names to backends, such as \
+{ntp-1.example.com: ntp-1}
+12: pins.'x.example.com': 'ntp-2' is no backend; did you mean ntp-1?
+13: pins.'y.example.com': a list is no backend; expected the name of one under backends
+14: pins.'z.example.org': no certificate is for z.example.org; expected one under tls that names it
+16: groups.'X.example.com': x.example.com stands in pins.'x.example.com' (line 12) already; expected each only once
+17: groups.'g.example.com': an empty list; expected at least one backend
+18: groups.'h.example.com'[1]: ntp-1 stands in this list already; expected each only once
+19: groups.'7.h.example.com': 7.h.example.com is a slot of h.example.com by itself; expected a name that does not \
+begin with a digit and a dot
+19: groups.'7.h.example.com': no certificate is for 7.h.example.com; expected one under tls that names it
+"""
+
+
+def test_mistakes_in_names(folder: Path) -> None:
+    expected = [f"backends.yaml:{line}" for line in MISTAKES_IN_NAMES.splitlines()]
+    assert mistakes_of(folder, MINIMAL + NAMES) == expected
+
+
+def test_slots_need_no_certificate(folder: Path) -> None:
+    # Certificates of *.example.com do not cover 0.ntp-pool.example.com; slots are an offer, not a duty.
+    assert load_text(folder, MINIMAL + "groups: {g.example.com: [ntp-1]}\n").groups
 
 
 def test_a_configuration_is_a_value(folder: Path) -> None:
@@ -174,7 +228,8 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
 
 
-ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, dns, balance, limits, log, backends"
+ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, dns, balance, pins, groups, "
+ALL_KEYS += "regions, limits, log, backends"
 
 
 @pytest.mark.parametrize(
@@ -236,6 +291,25 @@ NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pe
         (MINIMAL + "health: {max_offset: 0}\n", 8, "health.max_offset", "0 is shorter than 1ms"),
         (MINIMAL + "health:\n", 8, "health", "nothing"),
         (MINIMAL + "balance: [random]\n", 8, "balance", "a list is not known"),
+        (MINIMAL + "pins: [ntp-1]\n", 8, "pins", "a list"),
+        (MINIMAL + "pins:\n", 8, "pins", "nothing"),
+        (MINIMAL + "groups: {a.example.com: [ntp-1, 7]}\n", 8, "groups.'a.example.com'[1]", "7 is no backend"),
+        (MINIMAL + "groups: {a.example.com: {ntp-1: 1}}\n", 8, "groups.'a.example.com'", "a mapping is no backend"),
+        (MINIMAL + "groups: {a.example.com: }\n", 8, "groups.'a.example.com'", "nothing is no backend"),
+        (
+            MINIMAL + "regions: {database: no.mmdb}\n",
+            8,
+            "regions.database",
+            "no.mmdb cannot be read: No such file or directory",
+        ),
+        (MINIMAL + "regions: {database: /dev/null}\n", 8, "regions.database", "/dev/null is not a regular file"),
+        (
+            MINIMAL + "regions:\n  database: privkey.pem\n",
+            9,
+            "regions.database",
+            "privkey.pem is not a MaxMind database, or is damaged",
+        ),
+        (MINIMAL + "    region: eu\n", 8, "backends[0].region", "'eu' is not a region"),
         (MINIMAL + "limits: {sessions: 0}\n", 8, "limits.sessions", "0 is below 1"),
         (MINIMAL + "limits:\n  session_timeout: 50ms\n", 9, "limits.session_timeout", "'50ms' is shorter than 100ms"),
         (MINIMAL + "log: {level: 3}\n", 8, "log.level", "3 is not known"),

@@ -56,6 +56,21 @@ def test_response_and_close_notify_leave_in_one_flight_and_no_ticket_does(sessio
     assert client.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN
 
 
+def test_where_the_client_is_is_asked_once_and_decides(context):
+    asked, near = [], make_serving("near", "192.0.2.8", regions=("de",))
+
+    def locate(packed):
+        asked.append(packed)
+        return ("de", "europe")
+
+    session = Session(context, Negotiator([SERVING, near]), V4.packed, os.urandom, locate)
+    client = MemoryClient(session).handshake()
+    assert asked == []
+    reply = ClientExchange(Request((0,), (15,))).receive_data(client.ask(CHRONY_4_3))
+    assert (reply.server, asked) == ("192.0.2.8", [V4.packed])
+    assert session.report.answer.choice.why() == {"region": "de"}
+
+
 @pytest.mark.parametrize("name", [None, "ntp.elsewhere.test"])
 def test_without_sni_or_with_an_unknown_name_the_first_certificate_stands(session, pki, name):
     client = MemoryClient(session, pki.ca, name=name).handshake()
@@ -97,7 +112,7 @@ def test_without_a_backend_the_client_gets_error_2(context):
     reply = ClientExchange(Request((0,), (15,))).receive_data(MemoryClient(session).handshake().ask(CHRONY_4_3))
     assert isinstance(reply, Refusal)
     assert reply.code == 2
-    assert session.report.reason == "no backend for IPV6 is UP and serves these AEADs"
+    assert session.report.reason == "no backend has an IPV6 address"
 
 
 def test_another_alpn_is_refused_by_the_alert_of_rfc_7301(session):

@@ -70,8 +70,8 @@ def test_any_fraction_falls_to_whoever_holds_it(weights, fraction):
     balancer = Balancer(serving(str(n), f"192.0.2.{n}", weight=weight) for n, weight in enumerate(weights))
     choice = balancer.choose(asking(), V4, fraction)
     if not sum(weights):
-        assert choice is None
-        return
+        # Nothing else is left: equal shares.
+        weights = [1] * len(weights)
     index = int(choice.serving.backend.name)
     assert weights[index]
     # The product is rounded, so at an edge either neighbour may have it.
@@ -120,11 +120,17 @@ def test_the_family_of_the_client():
     assert got(Balancer([serving(*ONE)]), client=V6) is None
 
 
-def test_weight_zero_gets_nobody():
+def test_weight_zero_gets_nobody_while_another_is_left():
     balancer = Balancer([serving(*ONE, weight=0), serving(*TWO)])
     assert shares(balancer, 10) == {TWO: 10}
     assert shares(balancer, 10, asking(server="one")) == {TWO: 10}
-    assert got(Balancer([serving(*ONE, weight=0)])) is None
+    assert shares(balancer, 10, asking(denied=("two",))) == {TWO: 10}
+
+
+def test_all_weights_zero_are_equal_shares_and_told():
+    balancer = Balancer([serving(*ONE, weight=0), serving(*TWO, weight=0), serving(*FIVE, up=[])])
+    assert shares(balancer, 10) == {ONE: 5, TWO: 5}
+    assert balancer.choose(asking(), V4, 0.0).given_up == ("weight",)
 
 
 @pytest.mark.parametrize("every", [[], [serving(*ONE, up=[])], [serving(*ONE, up=[]), serving(*TWO, up=[])]])

@@ -31,7 +31,8 @@ def test_secrets_are_not_shown():
 
 
 @pytest.mark.parametrize(
-    "value", [BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log]
+    "value",
+    [BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log, SNAPSHOT.selection],
 )
 def test_values_cannot_change(value):
     for each in fields(value):
@@ -44,7 +45,17 @@ def test_values_cannot_change(value):
 
 def test_every_value_is_covered_here():
     made_here = {each for each in vars(model).values() if is_dataclass(each) and each.__module__ == model.__name__}
-    values = (BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log)
+    values = (
+        BACKEND,
+        SERVING,
+        SERVING.up[0],
+        V4,
+        CERTIFICATE,
+        SNAPSHOT,
+        SNAPSHOT.rules,
+        SNAPSHOT.log,
+        SNAPSHOT.selection,
+    )
     assert made_here == {type(value) for value in values}
 
 

@@ -62,7 +62,8 @@ def padded(length):
 def test_requests_of_known_clients(request_bytes, aeads, compliant, usable):
     data = bytes.fromhex(request_bytes)
     request = ServerExchange().receive_data(data)
-    assert request == Request((0,), aeads, compliant)
+    denied = ("ntp1",) if "000d" in request_bytes else ()
+    assert request == Request((0,), aeads, compliant, denied=denied, aead_critical=" 8004 " in request_bytes)
     assert list(request.usable_aeads) == usable
     assert feed(ServerExchange(), bytewise(data)) == (request, len(data))
 

@@ -17,12 +17,13 @@ SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.A
 PROTOCOL, AEAD = records.next_protocol([0]), records.aead_algorithm([15])
 COMPLIANT = records.COMPLIANT_128GCM_EXPORT
 SERVER, PORT = records.ntpv4_server("a", critical=False), records.ntpv4_port(1, critical=False)
+DENY = records.ntp_server_deny("a")
 COOKIE = records.new_cookie(b"c" * 100)
 UNRECOGNIZED, BAD_REQUEST = ErrorCode.UNRECOGNIZED_CRITICAL_RECORD, ErrorCode.BAD_REQUEST
 
 u16 = st.integers(0, 0xFFFF)
 names = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
-foreign = st.integers(8, 0x7FFF).filter(lambda number: number != 1024)
+foreign = st.integers(8, 0x7FFF).filter(lambda number: number not in (13, 1024))
 
 
 def record(number, body=b"", critical=True):
@@ -39,7 +40,8 @@ def uncritical(one):
 @given(st.lists(u16).map(lambda others: (0, *others)), st.lists(u16, min_size=1), st.booleans(), st.data())
 def test_request_round_trip(protocols, aeads, compliant, data):
     server, port = data.draw(st.none() | names), data.draw(st.none() | u16)
-    request = Request(protocols, tuple(aeads), compliant, server, port)
+    denied = tuple(data.draw(st.lists(names, max_size=messages.MAX_DENIALS)))
+    request = Request(protocols, tuple(aeads), compliant, server, port, denied, aead_critical=data.draw(st.booleans()))
     assert ServerExchange().receive_data(request.encode()) == request
 
 
@@ -73,7 +75,9 @@ def test_records_may_come_in_any_order(shuffled):
 @pytest.mark.parametrize(
     ("message", "request_"),
     [
-        ([PROTOCOL, uncritical(AEAD)], Request((0,), (15,))),
+        ([PROTOCOL, uncritical(AEAD)], Request((0,), (15,), aead_critical=False)),
+        ([PROTOCOL, DENY, AEAD, record(13, b"::1")], Request((0,), (15,), denied=("a", "::1"))),
+        ([DENY, DENY, PROTOCOL, AEAD], Request((0,), (15,), denied=("a", "a"))),
         ([PROTOCOL, AEAD, replace(COMPLIANT, critical=True)], Request((0,), (15,), compliant_128gcm=True)),
         ([PROTOCOL, AEAD, replace(SERVER, critical=True)], Request((0,), (15,), server="a")),
         ([PROTOCOL, AEAD, replace(PORT, critical=True)], Request((0,), (15,), port=1)),
@@ -83,6 +87,22 @@ def test_records_may_come_in_any_order(shuffled):
 )
 def test_requests_that_are_accepted(message, request_):
     assert messages.decode_request(message) == request_
+
+
+def test_denials_are_bounded_in_number_and_length():
+    many = [records.ntp_server_deny(f"n{number}") for number in range(100)]
+    decoded = messages.decode_request([PROTOCOL, AEAD, *many])
+    assert decoded.denied == tuple(f"n{number}" for number in range(messages.MAX_DENIALS))
+    longest, longer = "x" * messages.MAX_SERVER_NAME, "x" * (messages.MAX_SERVER_NAME + 1)
+    decoded = messages.decode_request([PROTOCOL, AEAD, *map(records.ntp_server_deny, (longest, longer))])
+    assert decoded.denied == (longest,)
+
+
+@pytest.mark.parametrize("body", [b"", b"a b", b"a\n", b"\xff", b"\0"])
+def test_a_denial_that_is_no_name(body):
+    with pytest.raises(WireError, match=r"^record 13 holds no printable ASCII name$") as caught:
+        messages.decode_request([PROTOCOL, AEAD, record(13, body, critical=False)])
+    assert caught.value.code is BAD_REQUEST
 
 
 @given(foreign, st.binary(max_size=20), st.booleans(), st.integers(0, 3))
