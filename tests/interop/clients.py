@@ -173,13 +173,14 @@ class NtpdRsClient:
 
 
 @contextmanager
-def ntpd_rs_client(pool: Pool, host: str = "127.0.0.1") -> Iterator[NtpdRsClient]:
-    """Run an ntpd-rs that asks the gateway at `host`."""
+def ntpd_rs_client(pool: Pool, host: str = "127.0.0.1", servers: int = 0) -> Iterator[NtpdRsClient]:
+    """Run an ntpd-rs that asks the gateway at `host`, for so many servers if any as a client of a pool."""
+    mode = f'mode = "nts-pool"\ncount = {servers}\n' if servers else 'mode = "nts"\n'
     path, network = find("ntp-daemon"), pool.network
     with working_directory() as directory:
         (directory / "conf").write_text(
             f'[observability]\nlog-level = "info"\nobservation-path = "{directory}/observe.sock"\n'
-            f'[[source]]\nmode = "nts"\naddress = "{endpoint(host, pool.port)}"\n'
+            f'[[source]]\n{mode}address = "{endpoint(host, pool.port)}"\n'
             f'certificate-authority = "{pool.ca}"\n[synchronization]\nminimum-agreeing-sources = 1\n'
             "[source-defaults]\ninitial-poll-interval = 0\npoll-interval-limits = { min = 0, max = 0 }\n"
         )

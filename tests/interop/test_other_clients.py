@@ -43,3 +43,12 @@ def test_ntpd_rs_prefers_aead_17_but_gets_what_chrony_can(chrony_pool):
 def test_ntpd_rs_gets_aead_17_from_our_own_time_server():
     with running_pool([Member("ntp-1", ("127.0.0.11",), timeserver, "ntspool")]) as pool:
         check_ntpd_rs(pool, aead=17)
+
+
+def test_ntpd_rs_gets_as_many_servers_as_it_denies_and_one_more(chrony_pool):
+    earlier = len(chrony_pool.log("session"))
+    with ntpd_rs_client(chrony_pool, servers=3):
+        sessions = wait_until("three sessions", lambda: (s := chrony_pool.log("session")[earlier:])[2:] and s)
+    # An answer that it has already, it would ignore, and ask again.
+    assert {session["backend"] for session in sessions[:3]} == set(chrony_pool.members)
+    assert not any("given_up" in session for session in sessions[:3])
