@@ -12,6 +12,7 @@ from ntspool import __version__
 from ntspool.app.cli_agent import agent
 from ntspool.app.cli_backend import backend
 from ntspool.app.cli_keys import keys
+from ntspool.app.cli_reload import reload
 from ntspool.errors import ConfigError, NtspoolError, RefusedError, UnreachableError
 
 EXIT_FAILED = 1
@@ -124,8 +125,8 @@ def demo(once: bool, backends: str) -> None:
     sys.exit(run(once=once, chrony=backends == "chrony"))
 
 
-for group in (agent, backend, keys):
-    cli.add_command(group)
+for command in (agent, backend, keys, reload):
+    cli.add_command(command)
 
 
 def _exit_status(error: NtspoolError) -> int:
