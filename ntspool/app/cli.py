@@ -11,6 +11,7 @@ import click
 from ntspool import __version__
 from ntspool.app.cli_agent import agent
 from ntspool.app.cli_backend import backend
+from ntspool.app.cli_bench import bench
 from ntspool.app.cli_keys import keys
 from ntspool.app.cli_reload import reload
 from ntspool.errors import ConfigError, NtspoolError, RefusedError, UnreachableError
@@ -125,7 +126,7 @@ def demo(once: bool, backends: str) -> None:
     sys.exit(run(once=once, chrony=backends == "chrony"))
 
 
-for command in (agent, backend, keys, reload):
+for command in (agent, backend, bench, keys, reload):
     cli.add_command(command)
 
 

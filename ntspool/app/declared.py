@@ -6,10 +6,11 @@ from pathlib import Path
 from ntspool import config
 from ntspool.app.keykeeper import KeySettings
 from ntspool.errors import CertificateError
-from ntspool.net.checker import CheckSettings
+from ntspool.net.checksettings import CheckSettings
 from ntspool.net.tls import read_certificate
 from ntspool.pool.health import Rules
 from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules
+from ntspool.pool.sample import Limits
 
 
 def backends(declared: config.Config) -> tuple[Backend, ...]:
@@ -44,7 +45,17 @@ def certificates(declared: config.Config) -> tuple[Certificate, ...]:
 def check_settings(declared: config.Config) -> CheckSettings:
     """Return how backends are probed."""
     health = declared.health
-    return CheckSettings(health.interval, health.timeout, Rules(health.rise, health.fall))
+    return CheckSettings(
+        interval=health.interval,
+        timeout=health.timeout,
+        rules=Rules(health.rise, health.fall),
+        fast_interval=health.fast_interval,
+        down_interval=health.down_interval,
+        slow_start=health.slow_start,
+        panic=health.panic / 100,
+        max_offset=health.max_offset,
+        limits=Limits(health.max_stratum, health.max_distance),
+    )
 
 
 def session_rules(declared: config.Config) -> SessionRules:

@@ -25,7 +25,7 @@ from ntspool.net.store import FileStore
 from ntspool.net.successor import Successor
 from ntspool.net.system import listen_on, set_up_logs
 from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.model import Backend, Serving, Snapshot, UpAddress
+from ntspool.pool.model import Backend, Serving, Snapshot
 
 CERTIFICATE_INTERVAL = 5.0
 """Seconds between two looks at the certificate files."""
@@ -69,7 +69,7 @@ class Gateway:
         self._running = AsyncExitStack()
         self._workers = Workers(self._config.state if hand_over else None)
         self._predecessors = Successor(self._config.state)
-        self._desk = KeyDesk(on_report=self._checker.hurry)
+        self._desk = KeyDesk(on_report=self._take_report)
         self._keys = KeyKeeper(
             self._store,
             self._checker,
@@ -200,8 +200,7 @@ class Gateway:
 
     def _serving(self, backend: Backend) -> Serving:
         epoch = self._checker.mint_epoch(backend)
-        addresses = self._checker.up(backend) if epoch else ()
-        up = tuple(UpAddress(address, backend.aeads, backend.weight) for address in addresses)
+        up = self._checker.up(backend) if epoch else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
         return Serving(backend, up, key)
 
@@ -214,6 +213,9 @@ class Gateway:
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
         )
+
+    def _take_report(self, backend: str) -> None:
+        self._checker.report(backend, self._desk.reports[backend].failure)
 
     def _request_publish(self) -> None:
         self._publish_wanted.set()

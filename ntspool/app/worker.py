@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -13,9 +14,11 @@ import structlog
 import uvloop
 
 from ntspool.net.channel import Applied, Channel, Tally
+from ntspool.net.connection import Rulebook
 from ntspool.net.handover import Handover
-from ntspool.net.listener import Listener, Rulebook, prepare
+from ntspool.net.listener import Listener, prepare
 from ntspool.net.session import Report
+from ntspool.net.sessionlog import SessionLog
 from ntspool.net.system import set_up_logs
 from ntspool.pool.model import Snapshot
 
@@ -38,7 +41,7 @@ class Worker:
         self._sockets = sockets
         self._handover = handover
         self._listener = Listener(sockets, lambda: self._rulebook, self._end_session)
-        self._snapshot: Snapshot
+        self._log: SessionLog
         self._rulebook: Rulebook
         self._minted: Counter[int] = Counter()
 
@@ -102,21 +105,18 @@ class Worker:
     def _adopt(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         if before is None or snapshot.log != before.log:
             set_up_logs(snapshot.log)
+            self._log = SessionLog(snapshot.log, asyncio.get_running_loop().call_soon)
         same = before is not None and snapshot.certificates == before.certificates
         self._rulebook = prepare(snapshot, self._rulebook if same else None)
-        self._snapshot = snapshot
+        if before is None:
+            # What was made so far stays: no collection need look at it again.
+            gc.collect()
+            gc.freeze()
 
     def _end_session(self, report: Report, peer: str, seconds: float) -> None:
-        words: dict[str, object] = {"outcome": report.outcome, "ms": round(seconds * 1000, 1)}
-        if report.reason:
-            words["reason"] = report.reason
-        choice = report.answer.choice if report.answer else None
-        if choice is not None:
-            self._minted[choice.serving.key.id] += 1
-            words |= {"backend": choice.serving.backend.name, "address": str(choice.address), "aead": choice.aead.value}
-        if self._snapshot.log.client_addresses:
-            words["client"] = peer
-        log.info("session", name=report.server_name, **words)
+        if report.answer is not None and report.answer.choice is not None:
+            self._minted[report.answer.choice.serving.key.id] += 1
+        self._log.write(report, peer, seconds)
 
 
 async def _serve(channel: int, listening: Sequence[int], directory: Path | None) -> None:

@@ -42,6 +42,15 @@ def _default_life(stated: dict[str, Any]) -> float:
     return min(values.USUAL_LIFE, stated["rotate"] or values.USUAL_LIFE)
 
 
+def _default_fast_interval(stated: dict[str, Any]) -> float:
+    wanted = max(values.USUAL_FAST_INTERVAL, 2 * stated.get("timeout", 0.0))
+    return float(min(wanted, stated.get("interval", wanted)))
+
+
+def _default_down_interval(stated: dict[str, Any]) -> float:
+    return float(stated.get("interval", 0.0))
+
+
 def _default_key_group(stated: dict[str, Any]) -> str:
     return str(stated.get("name", ""))
 
@@ -91,12 +100,19 @@ class Admin(BaseModel, frozen=True, extra="forbid"):
 
 
 class Health(BaseModel, frozen=True, extra="forbid"):
-    """Probing: `interval` and `timeout` in seconds, `rise` and `fall` in probes in a row."""
+    """Probing: durations in seconds, `rise` and `fall` in probes in a row, `panic` in percent of the backends."""
 
     interval: Annotated[float, PlainValidator(values.interval)] = 16.0
     timeout: Annotated[float, PlainValidator(values.probe_timeout)] = 1.0
+    fast_interval: Annotated[float, PlainValidator(values.interval)] = Field(default_factory=_default_fast_interval)
+    down_interval: Annotated[float, PlainValidator(values.interval)] = Field(default_factory=_default_down_interval)
     rise: AtLeastOne = 2
     fall: AtLeastOne = 3
+    slow_start: Annotated[float, PlainValidator(values.slow_start)] = 0.0
+    max_offset: Annotated[float, PlainValidator(values.max_offset)] = 0.1
+    max_distance: Annotated[float, PlainValidator(values.max_distance)] = 1.5
+    max_stratum: Annotated[int, PlainValidator(values.max_stratum)] = 15
+    panic: Annotated[int, PlainValidator(values.percent)] = 50
 
 
 class Limits(BaseModel, frozen=True, extra="forbid"):

@@ -114,11 +114,26 @@ def _health(document: Document) -> Iterator[Mistake]:
     usual = Health()
     interval = _one(document, ("health", "interval"), values.interval, usual.interval)
     timeout = _one(document, ("health", "timeout"), values.probe_timeout, usual.timeout)
-    if interval is None or timeout is None or timeout < interval:
+    if interval is None or timeout is None:
         return
-    place = ("health", "timeout") if ("health", "timeout") in document.lines else ("health", "interval")
-    spelt = f"a timeout of {values.spell_duration(timeout)} with an interval of {values.spell_duration(interval)}"
-    yield document.mistake(
+    if timeout >= interval:
+        yield _too_long(document, timeout, "interval", f"an interval of {values.spell_duration(interval)}")
+        return
+    fast = _one(document, ("health", "fast_interval"), values.interval)
+    if fast is None:
+        return
+    place = ("health", "fast_interval")
+    if fast > interval:
+        spelt = f"{values.spell_duration(fast)} with an interval of {values.spell_duration(interval)}"
+        yield document.mistake(place, f"{spelt}; expected no more, for it is to find out sooner")
+    elif timeout >= fast:
+        yield _too_long(document, timeout, "fast_interval", f"a fast_interval of {values.spell_duration(fast)}")
+
+
+def _too_long(document: Document, timeout: float, key: str, interval: str) -> Mistake:
+    place = ("health", "timeout") if ("health", "timeout") in document.lines else ("health", key)
+    spelt = f"a timeout of {values.spell_duration(timeout)} with {interval}"
+    return document.mistake(
         place, f"{spelt}; expected a timeout shorter than the interval, so that probes do not pile up"
     )
 

@@ -38,6 +38,13 @@ SHORTEST_INTERVAL = 0.1
 SHORTEST_PROBE_TIMEOUT = 0.01
 """Backends in the same rack answer in less; below it, a busy gateway would miss good answers."""
 
+USUAL_FAST_INTERVAL = 2.0
+"""A dead backend is out five seconds after its first miss, and the probes in between fit into the eight requests that
+chrony's `ratelimit` lets through in a burst."""
+
+SHORTEST_OFFSET = 0.001
+"""Over the Internet, paths that are longer one way than the other look like this; less would accuse honest clocks."""
+
 SHORTEST_SESSION = 0.1
 """A client on the other side of the earth needs 0.9 s for its three round trips; less is for tests."""
 
@@ -159,7 +166,7 @@ def duration(shortest: float, otherwise: str = "") -> Callable[[object], float]:
 
 def spell_duration(seconds: float) -> str:
     """Return `seconds` as operators write a duration, in the largest unit that divides it."""
-    for unit in ("d", "h", "m", "s"):
+    for unit in ("d", "h", "m", "s") if seconds else ("s",):
         if seconds % _SECONDS[unit] == 0:
             return f"{seconds / _SECONDS[unit]:.12g}{unit}"
     return f"{seconds * 1000:.12g}ms"
@@ -234,5 +241,10 @@ at_least_one = whole(1)
 interval = duration(SHORTEST_INTERVAL)
 life = duration(SHORTEST_LIFE)
 probe_timeout = duration(SHORTEST_PROBE_TIMEOUT)
+slow_start = duration(0.0)
+max_offset = duration(SHORTEST_OFFSET)
+max_distance = duration(SHORTEST_OFFSET)
+max_stratum = whole(1, 15)
+percent = whole(0, 100)
 session_timeout = duration(SHORTEST_SESSION)
 cookies = choice(CookieFormat)

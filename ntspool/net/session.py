@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
-from OpenSSL import SSL
 
 from ntspool.errors import ErrorCode, WireError
-from ntspool.net.tls import ALPN_NTSKE, describe
+from ntspool.net.servertls import ServerContext, ServerEnd
 from ntspool.pool.model import Client
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Negotiator
-from ntspool.wire.exchange import EXPORTER_LABEL, ServerExchange
+from ntspool.wire.exchange import ServerExchange
 from ntspool.wire.messages import Refusal, Request, error_refusal
 
-_READ_SIZE = 16384
+_HANDSHAKE = 22
+_RECORD_HEADER = 5
+_LONGEST_RECORD = 1 << 14
 
 log = structlog.get_logger()
 
@@ -46,84 +47,110 @@ class Session:
     writing side and feed nothing more; `report` then says how it went.
     """
 
+    __slots__ = ("_context", "_early", "_exchange", "_negotiator", "_packed", "_random", "_tls", "finished", "report")
+
     def __init__(
-        self, context: SSL.Context, negotiator: Negotiator, packed: bytes, random: Callable[[int], bytes]
+        self, context: ServerContext, negotiator: Negotiator, packed: bytes, random: Callable[[int], bytes]
     ) -> None:
-        self._tls = SSL.Connection(context, None)
-        self._tls.set_accept_state()
+        self._context = context
         self._negotiator = negotiator
         self._packed = packed
         self._random = random
-        self._exchange = ServerExchange()
-        self._established = False
+        self._early: bytearray | None = None
+        self._tls: ServerEnd | None = None
+        self._exchange: ServerExchange | None = None
         self.finished = False
         self.report = Report()
 
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the client; return those to send to it, if any. Never raises for what a client sent."""
-        self._tls.bio_write(data)
+        tls = self._tls
+        if tls is None:
+            data = self._collect(data)
+            if not data:
+                return b""
+            tls = self._tls = self._context()
         try:
-            self._advance()
-        except SSL.WantReadError:
-            pass
-        except SSL.ZeroReturnError:
-            self._finish(Outcome.CLOSED, "close_notify before the request")
-        except SSL.Error as error:
-            self._finish(Outcome.TLS_FAILED, describe(error))
+            self._advance(tls, data)
         except WireError as error:
             self._finish(Outcome.TLS_FAILED, str(error))
-        return self._pending()
+        if self.finished:
+            self.report.server_name = self.report.server_name or _printable(tls.server_name())
+            # Nothing but the client's farewell is to come, and a TLS connection is the dearest part of a session.
+            self._tls = None
+        return tls.data_to_send()
 
-    def _advance(self) -> None:
-        if not self._established:
-            self._tls.do_handshake()
-            self._established = True
-            if self._tls.get_alpn_proto_negotiated() != ALPN_NTSKE:
-                raise WireError("the client sends no ALPN")
-        while not self.finished:
-            self._receive_request(self._tls.recv(_READ_SIZE))
+    def expire(self) -> None:
+        """Note that the session's deadline has passed."""
+        if not self.finished:
+            self._finish(Outcome.TIMEOUT, "")
 
-    def _receive_request(self, plaintext: bytes) -> None:
+    def _collect(self, data: bytes) -> bytes:
+        """Return what came so far once it is worth a TLS connection, nothing before.
+
+        A client that never ends its ClientHello costs the bytes that it sent, not 50 kilobytes of OpenSSL's.
+        """
+        if self._early is None:
+            if _is_ripe(data):
+                return data
+            self._early = bytearray()
+        self._early += data
+        return bytes(self._early) if _is_ripe(self._early) else b""
+
+    def _advance(self, tls: ServerEnd, data: bytes) -> None:
+        plaintext = tls.receive_data(data)
+        while plaintext:
+            self._receive_request(tls, plaintext)
+            if self.finished:
+                return
+            plaintext = tls.receive_data(b"")
+        if plaintext is None:
+            self._finish(Outcome.CLOSED, "close_notify before the request")
+
+    def _receive_request(self, tls: ServerEnd, plaintext: bytes) -> None:
+        if self._exchange is None:
+            self._exchange = ServerExchange()
         try:
             request = self._exchange.receive_data(plaintext)
         except WireError as error:
-            self._reply(Answer(error_refusal(error.code), reason=str(error)))
+            self._reply(tls, Answer(error_refusal(error.code), reason=str(error)))
             return
         if request is not None:
-            self._reply(self._answer(request))
+            self._reply(tls, self._answer(tls, request))
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, tls: ServerEnd, request: Request) -> Answer:
         try:
-            client = Client(self._packed, self._server_name())
-            return self._negotiator.answer(request, client, self._export, self._random(RANDOM_LENGTH))
+            name = self.report.server_name = _printable(tls.server_name())
+            client = Client(self._packed, name)
+            return self._negotiator.answer(request, client, tls.export, self._random(RANDOM_LENGTH))
         except Exception:
             # Our own mistake must neither end the worker nor leave the client without an answer.
             log.exception("answering failed")
             return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason="our own failure")
 
-    def _reply(self, answer: Answer) -> None:
+    def _reply(self, tls: ServerEnd, answer: Answer) -> None:
         # Response and close_notify leave in one flight: alone, close_notify would wait for a delayed ACK of 40 ms.
-        self._tls.send(answer.message.encode())
-        self._tls.shutdown()
+        tls.send_last(answer.message.encode())
         self.report.answer = answer
         self._finish(Outcome.REFUSED if isinstance(answer.message, Refusal) else Outcome.OK, answer.reason)
-
-    def _export(self, context: bytes, length: int) -> bytes:
-        return self._tls.export_keying_material(EXPORTER_LABEL, length, context)
 
     def _finish(self, outcome: Outcome, reason: str) -> None:
         self.finished = True
         self.report.outcome = outcome
         self.report.reason = reason
-        self.report.server_name = self._server_name()
 
-    def _server_name(self) -> str:
-        # A client's own words: nothing in them may reach a terminal or a log as anything but text.
-        name = (self._tls.get_servername() or b"").decode("ascii", "backslashreplace").lower()
-        return name if name.isprintable() else ascii(name)
 
-    def _pending(self) -> bytes:
-        try:
-            return self._tls.bio_read(65536)
-        except SSL.WantReadError:
-            return b""
+def _is_ripe(data: bytes | bytearray) -> bool:
+    """Tell whether OpenSSL should see this: a whole TLS record, or what is none or far too long."""
+    if data and data[0] != _HANDSHAKE:
+        return True
+    if len(data) < _RECORD_HEADER:
+        return False
+    length = data[3] << 8 | data[4]
+    return length > _LONGEST_RECORD or len(data) >= _RECORD_HEADER + length
+
+
+def _printable(name: bytes) -> str:
+    # A client's own words: nothing in them may reach a terminal or a log as anything but text.
+    text = name.decode("ascii", "backslashreplace").lower()
+    return text if text.isprintable() else ascii(text)

@@ -18,17 +18,21 @@ Where = tuple[str, int]
 """Address (an IP literal) and port that a socket listens on."""
 
 
+def for_people(settings: LogSettings) -> bool:
+    """Tell whether logs are for people to read, and not JSON."""
+    return settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+
+
 def set_up_logs(settings: LogSettings) -> None:
     """Make structlog write one line an event to standard error; may be called again to change the settings."""
-    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     # Tracebacks without local variables: those hold keys.
-    for_people = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    for_machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    console = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(for_people if console else for_machines),
+            *(console if for_people(settings) else machines),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

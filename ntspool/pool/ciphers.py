@@ -8,12 +8,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 from ntspool.errors import WireError
 from ntspool.wire.aead import Aead
 
+TAG_LENGTH = 16
+"""Bytes by which a ciphertext is longer than its plaintext."""
+
 
 class Cipher(Protocol):
     """Authenticated encryption under one key."""
 
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-        """Encrypt `plaintext` and authenticate it together with `associated`; the tag is 16 bytes."""
+        """Encrypt `plaintext` and authenticate it together with `associated`; the tag has TAG_LENGTH."""
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """Undo `seal`; raises WireError when anything was altered or the key is another one."""

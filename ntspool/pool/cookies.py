@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from ntspool.errors import WireError
-from ntspool.pool.ciphers import Cipher, cipher_for
+from ntspool.pool.ciphers import TAG_LENGTH, Cipher, cipher_for
 from ntspool.wire.aead import Aead
 from ntspool.wire.reader import Reader
 
@@ -92,11 +92,16 @@ class CookieKey:
 
         Raises ValueError for another length, and for an AEAD that is not among the format's CLIENT_AEADS.
         """
-        if association.aead not in self._client_aeads:
-            raise ValueError(f"this cookie format cannot carry {association.aead.name}")
         if len(nonce) != NONCE_LENGTH:
             raise ValueError(f"a cookie's nonce has {NONCE_LENGTH} bytes, not {len(nonce)}")
-        return self._mint(self._cipher, self._id, nonce, association)
+        return self.mint_all(association, nonce)[0]
+
+    def mint_all(self, association: Association, nonces: bytes) -> tuple[bytes, ...]:
+        """Return a cookie for each NONCE_LENGTH bytes of `nonces`; see `mint`."""
+        if association.aead not in self._client_aeads:
+            raise ValueError(f"this cookie format cannot carry {association.aead.name}")
+        starts = range(0, len(nonces), NONCE_LENGTH)
+        return self._mint(self._cipher, self._id, [nonces[at : at + NONCE_LENGTH] for at in starts], association)
 
     def open(self, cookie: bytes) -> Association:
         """Return what `cookie` carries; raises WireError unless it was minted in this format under this key."""
@@ -162,8 +167,9 @@ def _halves(keys: bytes, aead: Aead) -> tuple[bytes, bytes]:
     return keys[:length], keys[length:]
 
 
-def _mint_chrony(cipher: Cipher, key: bytes, nonce: bytes, association: Association) -> bytes:
-    return key + nonce + cipher.seal(nonce, association.c2s + association.s2c, b"")
+def _mint_chrony(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
+    plaintext, seal = association.c2s + association.s2c, cipher.seal
+    return tuple([key + nonce + seal(nonce, plaintext, b"") for nonce in nonces])
 
 
 def _open_chrony(cipher: Cipher, cookie: bytes) -> Association:
@@ -173,10 +179,9 @@ def _open_chrony(cipher: Cipher, cookie: bytes) -> Association:
     return Association(aead, *_halves(keys, aead))
 
 
-def _mint_ntpsec(cipher: Cipher, key: bytes, nonce: bytes, association: Association) -> bytes:
-    header = key + nonce
-    plaintext = association.aead.to_bytes(4, "little") + association.c2s + association.s2c
-    return header + cipher.seal(nonce, plaintext, header)
+def _mint_ntpsec(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
+    plaintext, seal = association.aead.to_bytes(4, "little") + association.c2s + association.s2c, cipher.seal
+    return tuple([key + nonce + seal(nonce, plaintext, key + nonce) for nonce in nonces])
 
 
 def _open_ntpsec(cipher: Cipher, cookie: bytes) -> Association:
@@ -185,10 +190,10 @@ def _open_ntpsec(cipher: Cipher, cookie: bytes) -> Association:
     return Association(aead, *_halves(plaintext[4:], aead))
 
 
-def _mint_ntpd_rs(cipher: Cipher, key: bytes, nonce: bytes, association: Association) -> bytes:
-    plaintext = association.aead.to_bytes(2, "big") + association.s2c + association.c2s
-    ciphertext = cipher.seal(nonce, plaintext, b"")
-    return key + len(ciphertext).to_bytes(2, "big") + nonce + ciphertext
+def _mint_ntpd_rs(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
+    plaintext, seal = association.aead.to_bytes(2, "big") + association.s2c + association.c2s, cipher.seal
+    head = key + (len(plaintext) + TAG_LENGTH).to_bytes(2, "big")
+    return tuple([head + nonce + seal(nonce, plaintext, b"") for nonce in nonces])
 
 
 def _open_ntpd_rs(cipher: Cipher, cookie: bytes) -> Association:
@@ -201,9 +206,9 @@ def _open_ntpd_rs(cipher: Cipher, cookie: bytes) -> Association:
     return Association(aead, c2s, s2c)
 
 
-def _mint_ntspool(cipher: Cipher, key: bytes, nonce: bytes, association: Association) -> bytes:
-    plaintext = association.aead.to_bytes(2, "big") + bytes(2) + association.s2c + association.c2s
-    return key + nonce + cipher.seal(nonce, plaintext, key)
+def _mint_ntspool(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
+    plaintext, seal = association.aead.to_bytes(2, "big") + bytes(2) + association.s2c + association.c2s, cipher.seal
+    return tuple([key + nonce + seal(nonce, plaintext, key) for nonce in nonces])
 
 
 def _open_ntspool(cipher: Cipher, cookie: bytes) -> Association:
@@ -215,7 +220,7 @@ def _open_ntspool(cipher: Cipher, cookie: bytes) -> Association:
     return Association(aead, c2s, s2c)
 
 
-_Mint = Callable[[Cipher, bytes, bytes, Association], bytes]
+_Mint = Callable[[Cipher, bytes, Sequence[bytes], Association], tuple[bytes, ...]]
 _Open = Callable[[Cipher, bytes], Association]
 
 _PAIRS: Final[Mapping[CookieFormat, tuple[_Mint, _Open]]] = {

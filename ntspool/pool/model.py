@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
@@ -9,6 +10,12 @@ from ntspool.pool.cookies import CookieFormat, ServerKey
 from ntspool.wire.aead import Aead
 
 Address = IPv4Address | IPv6Address
+
+
+@lru_cache(maxsize=8192)
+def address_text(address: Address) -> str:
+    """Return an address as clients and people read it; `str` would make it anew for every client."""
+    return str(address)
 
 
 class Family(IntEnum):

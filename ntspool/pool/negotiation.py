@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ntspool.errors import ErrorCode
 from ntspool.pool.balance import Balancer, Choice
 from ntspool.pool.cookies import NONCE_LENGTH, Association, CookieKey
-from ntspool.pool.model import Client, Serving
+from ntspool.pool.model import Client, Serving, address_text
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import exporter_contexts
 from ntspool.wire.messages import (
@@ -64,12 +64,10 @@ class Negotiator:
         aead, backend = choice.aead, choice.serving.backend
         c2s, s2c = exporter_contexts(aead, compliant_128gcm=request.compliant_128gcm)
         association = Association(aead, export(c2s, aead.key_length), export(s2c, aead.key_length))
-        mint = self._keys[backend.name].mint
-        starts = range(0, COOKIES * NONCE_LENGTH, NONCE_LENGTH)
         return Response(
             aead=aead,
-            cookies=tuple(mint(association, nonces[at : at + NONCE_LENGTH]) for at in starts),
-            server=str(choice.address),
+            cookies=self._keys[backend.name].mint_all(association, nonces),
+            server=address_text(choice.address),
             port=None if backend.port == DEFAULT_NTP_PORT else backend.port,
             compliant_128gcm=aead is Aead.AES_128_GCM_SIV,
         )

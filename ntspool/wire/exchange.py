@@ -1,5 +1,7 @@
 """The NTS-KE exchange as two state machines without I/O: bytes in, one message out (RFC 8915 section 4)."""
 
+from functools import lru_cache
+
 from ntspool.errors import WireError
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Refusal, Request, Response, decode_request, decode_response
@@ -61,12 +63,26 @@ class ServerExchange:
     __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
-        self._buffer = MessageBuffer(MAX_MESSAGE)
+        self._buffer: MessageBuffer | None = None
 
     def receive_data(self, data: bytes) -> Request | None:
         """Take bytes from the client; return its request once it is whole, None until then. Raises WireError."""
+        if self._buffer is None:
+            if len(data) <= _USUAL_LENGTH and (request := _whole_request(data)) is not None:
+                return request
+            self._buffer = MessageBuffer(MAX_MESSAGE)
         message = self._buffer.receive_data(data)
         return None if message is None else decode_request(message)
+
+
+_USUAL_LENGTH = 64
+
+
+@lru_cache(maxsize=256)
+def _whole_request(data: bytes) -> Request | None:
+    """Return the request if `data` is all of it. Clients of one kind and configuration send the same bytes."""
+    message = MessageBuffer(MAX_MESSAGE).receive_data(data)
+    return None if message is None else decode_request(message)
 
 
 class ClientExchange:
@@ -87,6 +103,7 @@ class ClientExchange:
 EXPORTER_LABEL = b"EXPORTER-network-time-security"
 
 
+@lru_cache
 def exporter_contexts(aead: Aead, *, compliant_128gcm: bool) -> tuple[bytes, bytes]:
     """Return the TLS exporter contexts of the C2S and the S2C key (RFC 8915 section 5.1).
 

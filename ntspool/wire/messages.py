@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from ntspool.errors import ErrorCode, WireError
 from ntspool.wire import records
@@ -46,11 +47,7 @@ class Request:
 
         AES-128-GCM-SIV only for clients that sent record 1024: chrony 4.4 to 4.6.0 would export other keys.
         """
-        return tuple(
-            Aead(number)
-            for number in self.aeads
-            if number in _AEADS and (number != Aead.AES_128_GCM_SIV or self.compliant_128gcm)
-        )
+        return _usable_aeads(self.aeads, self.compliant_128gcm)
 
     def encode(self) -> bytes:
         """Return the message as an NTS-KE client sends it."""
@@ -84,15 +81,9 @@ class Response:
         """
         if len(self.cookies) != COOKIES or len({len(cookie) for cookie in self.cookies}) != 1:
             raise ValueError(f"a response carries exactly {COOKIES} cookies of equal length")
-        message = [records.next_protocol([PROTOCOL_NTPV4]), records.aead_algorithm([self.aead])]
-        if self.compliant_128gcm:
-            message.append(records.COMPLIANT_128GCM_EXPORT)
-        if self.server is not None:
-            message.append(records.ntpv4_server(self.server, critical=True))
-        if self.port is not None:
-            message.append(records.ntpv4_port(self.port, critical=True))
-        message.extend(map(records.new_cookie, self.cookies))
-        encoded = _encode(message)
+        head = _response_head(self.aead, self.server, self.port, self.compliant_128gcm)
+        cookie_head = _cookie_head(len(self.cookies[0]))
+        encoded = head + cookie_head.join((b"", *self.cookies)) + _END
         if len(encoded) > MAX_RESPONSE:
             raise ValueError(f"a response has at most {MAX_RESPONSE} bytes, not {len(encoded)}")
         return encoded
@@ -193,6 +184,34 @@ def decode_response(message: Sequence[Record], request: Request) -> Response | R
 
 
 _AEADS = frozenset(Aead)
+
+
+@lru_cache(maxsize=256)
+def _usable_aeads(offered: tuple[int, ...], compliant_128gcm: bool) -> tuple[Aead, ...]:
+    return tuple(
+        Aead(number) for number in offered if number in _AEADS and (number != Aead.AES_128_GCM_SIV or compliant_128gcm)
+    )
+
+
+# What stands before the cookies is the same for all clients that get the same backend.
+@lru_cache(maxsize=4096)
+def _response_head(aead: Aead, server: str | None, port: int | None, compliant_128gcm: bool) -> bytes:
+    message = [records.next_protocol([PROTOCOL_NTPV4]), records.aead_algorithm([aead])]
+    if compliant_128gcm:
+        message.append(records.COMPLIANT_128GCM_EXPORT)
+    if server is not None:
+        message.append(records.ntpv4_server(server, critical=True))
+    if port is not None:
+        message.append(records.ntpv4_port(port, critical=True))
+    return b"".join(record.encode() for record in message)
+
+
+@lru_cache
+def _cookie_head(length: int) -> bytes:
+    return records.new_cookie(bytes(length)).encode()[:-length]
+
+
+_END = END_OF_MESSAGE.encode()
 
 
 def _encode(message: Iterable[Record]) -> bytes:

@@ -1,6 +1,7 @@
 """Gateways as processes, under load from clients that count every failure: what they outlive, and who takes over."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,8 +11,7 @@ from dataclasses import replace
 import pytest
 
 from ntspool.errors import RemoteError
-from ntspool.net.keyexchange import _Client, exchange_keys
-from ntspool.net.tls import client_context
+from ntspool.net.keyexchange import exchange_keys
 from ntspool.wire.messages import Response
 from tests.app.pool import REQUEST, lay_out, run_ntspool
 from tests.interop.lab import free_port
@@ -108,22 +108,24 @@ class Load:
                 self.failures.append(reply)
 
 
-class SlowClient:
-    """A client that connects, and says nothing for a while."""
+@contextlib.asynccontextmanager
+async def hesitant(server):
+    """Connect to `server`, and yield where to find one that speaks over this very connection, if only later."""
+    upstream = await asyncio.open_connection(server.host, server.port)
 
-    @classmethod
-    async def connect(cls, around):
-        slow = cls()
-        slow._client = _Client(client_context(around.pki.ca), "localhost", REQUEST)
-        slow._streams = await asyncio.open_connection("127.0.0.1", around.ke_port)
-        return slow
+    async def relay(reader, writer):
+        await asyncio.gather(_carry(reader, upstream[1]), _carry(upstream[0], writer))
+        writer.close()
 
-    async def go_on(self):
-        """Return the answer."""
-        try:
-            return await self._client.run(*self._streams)
-        finally:
-            self._streams[1].close()
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as relaying:
+        yield replace(server, port=relaying.sockets[0].getsockname()[1])
+    upstream[1].close()
+
+
+async def _carry(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.write_eof()
 
 
 def _play(around, scene, workers=2):
@@ -154,9 +156,11 @@ def test_when_the_control_process_is_killed_no_session_fails_until_another_has_t
         assert gateways.workers == before
         gateways.launch()
         await until(lambda: gateways.said("taking over"))
-        slow = [await SlowClient.connect(around) for _ in range(4)]
-        await until(lambda: gateways.said("serving") == 2)
-        assert all([isinstance(await each.go_on(), Response) for each in slow])
+        async with contextlib.AsyncExitStack() as stack:
+            slow = [await stack.enter_async_context(hesitant(around.server)) for _ in range(4)]
+            await until(lambda: gateways.said("serving") == 2)
+            replies = [(await exchange_keys(each, REQUEST, 10)).reply for each in slow]
+        assert all(isinstance(reply, Response) for reply in replies)
         await until(lambda: not gateways.workers & before)
         await load.more()
         assert len(gateways.workers) == 2

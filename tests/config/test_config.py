@@ -61,7 +61,19 @@ def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
     assert [(pair.certificate, pair.key) for pair in config.tls] == [(folder / "fullchain.pem", folder / "privkey.pem")]
     assert config.state == Path("/var/lib/ntspool")
     assert config.keys.rotate == 7 * 86400
-    assert dict(config.health) == {"interval": 16, "timeout": 1, "rise": 2, "fall": 3}
+    assert dict(config.health) == {
+        "interval": 16,
+        "timeout": 1,
+        "fast_interval": 2,
+        "down_interval": 16,
+        "rise": 2,
+        "fall": 3,
+        "slow_start": 0,
+        "max_offset": 0.1,
+        "max_distance": 1.5,
+        "max_stratum": 15,
+        "panic": 50,
+    }
     assert config.balance == "random"
     assert dict(config.limits) == {"session_timeout": 5, "sessions": 10000}
     assert dict(config.log) == {"level": "info", "format": "auto", "client_addresses": False}
@@ -90,7 +102,9 @@ tls:
   - {certificate: ./fullchain.pem, key: ./privkey.pem}
 state: state
 keys: {rotate: off}
-health: {interval: 500ms, timeout: 0.25, rise: 1, fall: 7}
+health:
+  {interval: 500ms, timeout: 0.25, fast_interval: 400ms, down_interval: 1m, rise: 1, fall: 7, slow_start: 2m,
+   max_offset: 50ms, max_distance: 1s, max_stratum: 4, panic: 100}
 balance: random
 limits: {session_timeout: 2s, sessions: 17}
 log: {level: debug, format: json, client_addresses: true}
@@ -105,7 +119,19 @@ backends:
     assert len(config.tls) == 2
     assert config.state == folder / "state"
     assert config.keys.rotate is None
-    assert dict(config.health) == {"interval": 0.5, "timeout": 0.25, "rise": 1, "fall": 7}
+    assert dict(config.health) == {
+        "interval": 0.5,
+        "timeout": 0.25,
+        "fast_interval": 0.4,
+        "down_interval": 60,
+        "rise": 1,
+        "fall": 7,
+        "slow_start": 120,
+        "max_offset": 0.05,
+        "max_distance": 1,
+        "max_stratum": 4,
+        "panic": 100,
+    }
     assert dict(config.limits) == {"session_timeout": 2, "sessions": 17}
     assert dict(config.log) == {"level": "debug", "format": "json", "client_addresses": True}
     first, second = config.backends
@@ -204,6 +230,9 @@ NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pe
         (MINIMAL + "health: {fall: 1.5}\n", 8, "health.fall", "1.5 is not a whole number"),
         (MINIMAL + "health: {timeout: 1ms}\n", 8, "health.timeout", "'1ms' is shorter than 10ms"),
         (MINIMAL + "health: {interval: -1s}\n", 8, "health.interval", "'-1s' is not a duration"),
+        (MINIMAL + "health: {panic: 101}\n", 8, "health.panic", "101 is above 100"),
+        (MINIMAL + "health: {max_stratum: 16}\n", 8, "health.max_stratum", "16 is above 15"),
+        (MINIMAL + "health: {max_offset: 0}\n", 8, "health.max_offset", "0 is shorter than 1ms"),
         (MINIMAL + "health:\n", 8, "health", "nothing"),
         (MINIMAL + "balance: [random]\n", 8, "balance", "a list is not known"),
         (MINIMAL + "limits: {sessions: 0}\n", 8, "limits.sessions", "0 is below 1"),
@@ -303,11 +332,33 @@ def test_the_aeads_of_a_backend_stand_once_each(folder: Path) -> None:
         ("{interval: 1s}", "interval"),
         ("{timeout: 16s}", "timeout"),
         ("{interval: 2s, timeout: 3s}", "timeout"),
+        ("{timeout: 2s, fast_interval: 2s}", "timeout"),
+        ("{fast_interval: 1s}", "fast_interval"),
     ],
 )
 def test_a_probe_must_end_before_the_next(folder: Path, health: str, key: str) -> None:
     (mistake,) = mistakes_of(folder, MINIMAL + f"health: {health}\n")
     assert mistake.startswith(f"backends.yaml:8: health.{key}: a timeout of ")
+
+
+def test_the_fast_interval_is_the_shorter_one(folder: Path) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + "health: {fast_interval: 17s}\n")
+    assert mistake.startswith("backends.yaml:8: health.fast_interval: 17s with an interval of 16s; expected no more")
+
+
+@pytest.mark.parametrize(
+    ("health", "fast", "down"),
+    [
+        ("{interval: 30s}", 2, 30),
+        ("{interval: 500ms, timeout: 450ms}", 0.5, 0.5),
+        ("{timeout: 4s}", 8, 16),
+        ("{timeout: 10s}", 16, 16),
+        ("{down_interval: 1m}", 2, 60),
+    ],
+)
+def test_the_intervals_that_are_not_stated(folder: Path, health: str, fast: float, down: float) -> None:
+    read = load_text(folder, MINIMAL + f"health: {health}\n").health
+    assert (read.fast_interval, read.down_interval) == (fast, down)
 
 
 def test_a_key_group_has_one_cookie_format(folder: Path) -> None:

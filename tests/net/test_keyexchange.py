@@ -9,8 +9,9 @@ from OpenSSL import SSL
 
 from ntspool.errors import CertificateError, RemoteError, WireError
 from ntspool.net.keyexchange import Server, exchange_keys
+from ntspool.net.servertls import server_context
 from ntspool.net.session import Session
-from ntspool.net.tls import read_certificate, server_context
+from ntspool.net.tls import read_certificate
 from ntspool.pool.negotiation import Answer, Negotiator
 from ntspool.wire.messages import NO_COMMON_AEAD, Request
 from tests.conftest import V4, make_serving

@@ -8,23 +8,23 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from structlog.testing import capture_logs
 
+from ntspool.net.servertls import server_context
 from ntspool.net.session import Outcome, Session
-from ntspool.net.tls import server_context
 from ntspool.pool.cookies import CookieKey
 from ntspool.pool.negotiation import Negotiator
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import ClientExchange, exporter_contexts
 from ntspool.wire.messages import Refusal, Request, Response
 from tests.conftest import V4, V6, make_serving
-from tests.net.tlsclient import MemoryClient
+from tests.net.tlsclient import MemoryClient, make_context
 
 CHRONY_4_3 = bytes.fromhex("80010002 0000 80040002 000f 80000000")
 SERVING = make_serving(address="192.0.2.7")
 
 
-@pytest.fixture(scope="module")
-def context(pki):
-    return server_context([pki.certificate])
+@pytest.fixture(scope="module", params=["fast", "public"])
+def context(request, pki):
+    return make_context(request.param, [pki.certificate])
 
 
 @pytest.fixture
@@ -132,6 +132,20 @@ def test_a_name_of_control_characters_is_reported_as_text(session):
     client = MemoryClient(session, name="\x1b[2Jhost").handshake()
     client.ask(CHRONY_4_3)
     assert session.report.server_name == r"'\x1b[2jhost'"
+
+
+def test_tls_state_is_made_for_a_whole_client_hello_only(pki):
+    made = []
+
+    def context():
+        made.append(None)
+        return server_context([pki.certificate])()
+
+    session = Session(context, Negotiator([SERVING]), V4.packed, os.urandom)
+    assert session.receive_data(bytes.fromhex("1603010200010001fc0303")) == b""
+    assert not made
+    session.receive_data(bytes(0x200))
+    assert made
 
 
 @settings(max_examples=300, deadline=None)

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key as
 from cryptography.x509 import load_pem_x509_certificate
 
 from ntspool.errors import CertificateError
+from ntspool.net.servertls import server_context
 from ntspool.net.session import Session
-from ntspool.net.tls import client_context, covers, dns_names, read_certificate, server_context
+from ntspool.net.tls import ByName, client_context, covers, dns_names, read_certificate
 from ntspool.pool.negotiation import Negotiator
 from tests.conftest import V4
-from tests.net.tlsclient import MemoryClient
+from tests.net.tlsclient import MemoryClient, make_context
 
 
 def test_a_good_pair_is_read(pki):
@@ -86,9 +87,10 @@ def test_covers_knows_wildcards_of_one_label(host, good):
     assert covers(("localhost", "*.pool.test"), host) is good
 
 
-def test_sni_selects_among_certificates(pki, tmp_path):
+@pytest.mark.parametrize("way", ["fast", "public"])
+def test_sni_selects_among_certificates(pki, tmp_path, way):
     pair = pki.authority.issue(["second.test"], [], tmp_path, datetime.now(UTC))
-    context = server_context([pki.certificate, read_certificate(*pair)])
+    context = make_context(way, [pki.certificate, read_certificate(*pair)])
     for name, expected in [
         ("second.test", pair[0]),
         ("SECOND.test", pair[0]),
@@ -100,6 +102,20 @@ def test_sni_selects_among_certificates(pki, tmp_path):
         served = client.tls.get_peer_certificate(as_cryptography=True)
         assert served == load_pem_x509_certificate(expected.read_bytes()), name
         assert len(client.flights) == 1, "no session tickets under any certificate"
+
+
+def test_where_certificates_share_a_name_the_first_one_stands():
+    values = ByName([(("a.test", "*.b.test"), 1), (("x.b.test", "a.test"), 2), ((), 3)])
+    found = {host: values.get(host) for host in ("a.test", "x.b.test", "y.b.test", "b.test", "")}
+    assert found == {"a.test": 1, "x.b.test": 1, "y.b.test": 1, "b.test": None, "": None}
+    assert values.values() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["fast", "public"])
+def test_aes_128_is_preferred_to_what_the_client_likes_more(pki, way):
+    session = Session(make_context(way, [pki.certificate]), Negotiator([]), V4.packed, os.urandom)
+    client = MemoryClient(session)
+    assert client.handshake().tls.get_cipher_name() == "TLS_AES_128_GCM_SHA256"
 
 
 def test_the_whole_chain_is_served(pki, tmp_path):

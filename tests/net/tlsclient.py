@@ -2,8 +2,16 @@
 
 from OpenSSL import SSL
 
+from ntspool.net.fastssl import FastContext
+from ntspool.net.servertls import PublicContext, contexts_by_name
 from ntspool.net.session import Session
 from ntspool.wire.exchange import EXPORTER_LABEL
+
+
+def make_context(way: str, certificates):
+    """Return what server_context returns when its fast way works, and what it returns when not."""
+    kind = {"fast": FastContext, "public": PublicContext}[way]
+    return kind(*contexts_by_name(certificates))
 
 
 class MemoryClient:

@@ -1,0 +1,166 @@
+"""A client's TCP connection: one read for each wake-up, one write for each flight."""
+
+import os
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ntspool.net.servertls import ServerContext
+from ntspool.net.session import Report, Session
+from ntspool.pool.model import SessionRules
+from ntspool.pool.negotiation import Negotiator
+
+_READ_SIZE = 4096
+_FETCHED = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """What new sessions are served by, made ready from one Snapshot."""
+
+    rules: SessionRules
+    context: ServerContext
+    negotiator: Negotiator
+
+
+class RandomBytes:
+    """The system's random bytes, fetched for many sessions at a time. They become nonces, which are no secrets."""
+
+    def __init__(self, source: Callable[[int], bytes] = os.urandom) -> None:
+        self._source = source
+        self._bytes = b""
+        self._taken = 0
+
+    def __call__(self, length: int) -> bytes:
+        """Return `length` bytes that nobody has had before."""
+        start = self._taken
+        self._taken = start + length
+        if self._taken > len(self._bytes):
+            self._bytes, start, self._taken = self._source(max(_FETCHED, length)), 0, length
+        return self._bytes[start : self._taken]
+
+
+class Connection:
+    """Carries the bytes of one session, whose client has the address `peer` (as accept gives it, or `packed`).
+
+    Call `handle` with what `epoll` tells of the descriptor, until `closed`. After its last flight it waits for the
+    client to close first: closing with bytes unread would send a reset, which can overtake the response.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_epoll",
+        "_out",
+        "_rulebook",
+        "_session",
+        "_socket",
+        "began",
+        "closed",
+        "deadline",
+        "descriptor",
+        "packed",
+        "peer",
+    )
+
+    def __init__(
+        self, accepted: socket.socket, peer: str, rulebook: Rulebook, epoll: select.epoll, began: float
+    ) -> None:
+        self._socket = accepted
+        self._rulebook = rulebook
+        self._epoll = epoll
+        self._session: Session | None = None
+        self._out = b""
+        self._blocked = False
+        self.peer = peer
+        self.began = began
+        self.deadline = began + rulebook.rules.timeout
+        self.closed = False
+        self.descriptor = accepted.fileno()
+        epoll.register(self.descriptor, select.EPOLLIN)
+
+    @property
+    def report(self) -> Report | None:
+        """How the session went, None if the client has said nothing."""
+        return self._session.report if self._session else None
+
+    def handle(self, events: int) -> None:
+        """Take what the client has sent, and send what it could not take before."""
+        if events & select.EPOLLOUT:
+            self._flush()
+            return
+        if self._read() and events & select.EPOLLHUP:
+            # It has closed, too: what is unread is its close_notify, and then the end.
+            self._read()
+
+    def expire(self) -> None:
+        """End the connection because its deadline has passed."""
+        if self._session is not None:
+            self._session.expire()
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, whatever is under way."""
+        if not self.closed:
+            self.closed = True
+            # That takes the descriptor out of the epoll set, too.
+            self._socket.close()
+
+    def _read(self) -> bool:
+        """Take what the client has sent; tell whether there was anything."""
+        try:
+            data = self._socket.recv(_READ_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        session = self._session
+        if not data:
+            self.close()
+        elif session is None or not session.finished:
+            self._receive(session or self._begin(), data)
+        return bool(data)
+
+    def _begin(self) -> Session:
+        # Made as late as this, a client that connects and says nothing costs next to nothing.
+        rulebook, packed = self._rulebook, _packed(self.peer)
+        self._session = Session(rulebook.context, rulebook.negotiator, packed, _random)
+        return self._session
+
+    def _receive(self, session: Session, data: bytes) -> None:
+        answer = session.receive_data(data)
+        if answer or session.finished:
+            self._out += answer
+            self._flush()
+            return
+        # Most clients hold their request back until the end of their handshake is acknowledged (Nagle's algorithm).
+        # Without session tickets nothing of ours carries that ACK, and the kernel would delay it by 40 ms.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _flush(self) -> None:
+        last = self._session is not None and self._session.finished
+        try:
+            sent = self._socket.send(self._out, _LAST if last else socket.MSG_DONTWAIT)
+            self._out = self._out[sent:]
+            if last and not self._out:
+                self._socket.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+            return
+        if self._blocked != bool(self._out):
+            self._blocked = not self._blocked
+            self._epoll.modify(self.descriptor, select.EPOLLIN | (select.EPOLLOUT if self._blocked else 0))
+
+
+_random = RandomBytes()
+
+_LAST = socket.MSG_DONTWAIT | socket.MSG_MORE
+"""How the last flight is sent: it waits for the end of the stream, and both leave in one segment."""
+
+
+def _packed(peer: str) -> bytes:
+    # A link-local address has its interface's name behind it.
+    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
+    return socket.inet_pton(family, peer.partition("%")[0])
