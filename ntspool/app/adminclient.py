@@ -6,17 +6,20 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ntspool.errors import LocalError, RefusedError, UnreachableError
+from ntspool.errors import ConfigError, LocalError, RefusedError, UnreachableError
 
 _TIMEOUT = 30.0
 
 
-def call(path: Path, method: str, resource: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the gateway's answer; `path` is its admin socket.
+def call(
+    path: Path, method: str, resource: str, body: dict[str, Any] | None = None, timeout: float | None = None
+) -> dict[str, Any]:
+    """Return the gateway's answer; `path` is its admin socket, `timeout` in seconds (None: enough for most).
 
-    Raises UnreachableError when no gateway answers there, RefusedError when it does not do what is asked for.
+    Raises UnreachableError when no gateway answers there, RefusedError when it does not do what is asked for, and
+    ConfigError when its configuration is wrong.
     """
-    connection = _UnixConnection(path)
+    connection = _UnixConnection(path, timeout or _TIMEOUT)
     try:
         connection.request(method, resource, None if body is None else json.dumps(body))
         response = connection.getresponse()
@@ -32,14 +35,16 @@ def call(path: Path, method: str, resource: str, body: dict[str, Any] | None = N
             return answer
         case http.client.CONFLICT, {"error": str(reason)}:
             raise RefusedError(reason)
+        case http.client.UNPROCESSABLE_ENTITY, {"mistakes": list(mistakes)}:
+            raise ConfigError([str(each) for each in mistakes])
         case _, {"error": str(reason)}:
             raise LocalError(reason)
     raise UnreachableError(f"what answers at {path} is no gateway")
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:

@@ -13,6 +13,7 @@ from ntspool.app.cli_agent import agent
 from ntspool.app.cli_backend import backend
 from ntspool.app.cli_bench import bench
 from ntspool.app.cli_keys import keys
+from ntspool.app.cli_reload import reload
 from ntspool.errors import ConfigError, NtspoolError, RefusedError, UnreachableError
 
 EXIT_FAILED = 1
@@ -125,7 +126,7 @@ def demo(once: bool, backends: str) -> None:
     sys.exit(run(once=once, chrony=backends == "chrony"))
 
 
-for command in (agent, backend, bench, keys):
+for command in (agent, backend, bench, keys, reload):
     cli.add_command(command)
 
 

@@ -15,7 +15,7 @@ from ntspool.app import declared
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.workers import Workers
 from ntspool.errors import CertificateError, LocalError
-from ntspool.net.admin import AdminServer, KeyVerbs
+from ntspool.net.admin import AdminServer, GatewayVerbs, KeyVerbs
 from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
@@ -24,13 +24,11 @@ from ntspool.net.keystore import KeyStore
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
-from ntspool.net.system import listen, set_up_logs
+from ntspool.net.successor import Successor
+from ntspool.net.system import listen_on, set_up_logs
 from ntspool.pool.cookies import SERVER_AEAD
 from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
-
-START_DEADLINE = 30.0
-"""Seconds in which every worker must serve; beyond that something is wrong with the installation."""
 
 RESOLVE_DEADLINE = 5.0
 """Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
@@ -40,7 +38,6 @@ CERTIFICATE_INTERVAL = 5.0
 
 _FIXED: Mapping[str, Callable[[config.Config], object]] = {
     "listen": lambda declared_config: declared_config.listen,
-    "workers": lambda declared_config: declared_config.workers,
     "state": lambda declared_config: declared_config.state,
     "admin": lambda declared_config: declared_config.admin,
     "control": lambda declared_config: declared_config.control,
@@ -54,11 +51,12 @@ log = structlog.get_logger()
 class Gateway:
     """One gateway: `start` it, let it run, `stop` it; `reload` takes over what changed in its configuration.
 
-    Configuration file and state directory are those of `ntspool serve`; `clock` returns Unix seconds. Making and
-    starting one raises LocalError with what to mend.
+    Configuration file and state directory are those of `ntspool serve`; `clock` returns Unix seconds. If this process
+    dies, its workers go on serving until another gateway takes over with `hand_over`, and end with it without. Making
+    and starting one raises LocalError with what to mend.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, hand_over: bool = False) -> None:
         self._path = path
         self._clock = clock
         self._config = config.load(path)
@@ -78,7 +76,8 @@ class Gateway:
         self._publishing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._running = AsyncExitStack()
-        self._workers = Workers()
+        self._workers = Workers(self._config.state if hand_over else None)
+        self._predecessors = Successor(self._config.state)
         self._desk = KeyDesk(on_report=self._take_report)
         self._keys = KeyKeeper(
             self._store,
@@ -90,17 +89,24 @@ class Gateway:
             minted=self._workers.minted,
         )
         verbs = KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke)
+        gateway_verbs = GatewayVerbs(self.reload, self.replace_workers)
         self._lay_out(self._backends)
         self._control = ControlServer(
             [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
         )
-        self._admin = AdminServer(declared.admin_socket(self._config), verbs)
+        self._admin = AdminServer(declared.admin_socket(self._config), verbs, gateway_verbs)
         self._served: Snapshot
 
     async def start(self) -> None:
-        """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails."""
+        """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.
+
+        Workers that have lost their control process hand over to those of this one.
+        """
         set_up_logs(declared.log_settings(self._config))
-        sockets = _listen(self._config)
+        self._running.push_async_callback(self._predecessors.stop)
+        await self._predecessors.start()
+        wanted = [(each.host, each.port) for each in self._config.listen]
+        sockets = listen_on(wanted, await self._predecessors.gather())
         self._running.callback(_close, sockets)
         self._running.push_async_callback(self._checker.stop)
         await self._resolver.start()
@@ -117,31 +123,38 @@ class Gateway:
         tasks = [asyncio.create_task(each()) for each in routines]
         tasks.append(asyncio.create_task(self._keys.rotate_when_due()))
         self._running.push_async_callback(_cancel, tasks)
+        # From here nothing fails any more: until now, they could have gone on.
+        self._predecessors.finish(self._patience)
         addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
         up = sum(bool(each.up) for each in self._served.serving)
         log.info("serving", listen=addresses, workers=len(self._workers.pids), backends=len(self._backends), up=up)
 
     async def _start_workers(self, sockets: Sequence[socket.socket]) -> None:
-        self._running.push_async_callback(self._workers.stop, self._config.limits.session_timeout + 1)
+        self._running.push_async_callback(self._workers.stop, self._patience)
         self._publish_wanted.clear()
         self._served = self._snapshot()
-        try:
-            async with asyncio.timeout(START_DEADLINE):
-                await self._workers.start(declared.worker_count(self._config), sockets, self._served)
-        except TimeoutError:
-            raise LocalError(f"the workers do not serve after {START_DEADLINE:g} s; their log says why") from None
+        await self._workers.start(declared.worker_count(self._config), sockets, self._served)
 
     async def stop(self) -> None:
         """Accept nobody any more, let the running sessions end, and end every process and task."""
         await self._running.aclose()
         log.info("stopped")
 
-    async def reload(self) -> None:
-        """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was."""
-        async with self._reloading:
-            await self._reload()
+    async def reload(self) -> tuple[str, ...]:
+        """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was.
 
-    async def _reload(self) -> None:
+        Returns the keys whose change needs a restart; raises LocalError, which has been logged.
+        """
+        async with self._reloading:
+            return await self._reload()
+
+    async def replace_workers(self) -> None:
+        """Put fresh processes in the workers' places, one by one; raises LocalError when one does not serve."""
+        async with self._reloading:
+            await self._workers.replace(self._patience)
+        log.info("workers replaced", pids=self._workers.pids)
+
+    async def _reload(self) -> tuple[str, ...]:
         try:
             fresh = config.load(self._path)
             stamps = _stamps(fresh)
@@ -149,10 +162,10 @@ class Gateway:
             await self._keys.reload()
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())
-            return
-        for key, what in _FIXED.items():
-            if what(fresh) != what(self._config):
-                log.warning("a restart is needed for this change", key=key)
+            raise
+        fixed = tuple(key for key, what in _FIXED.items() if what(fresh) != what(self._config))
+        for key in fixed:
+            log.warning("a restart is needed for this change", key=key)
         self._config = fresh
         self._certificate_stamps, self._certificates = stamps, certificates
         self._resolver.entries = declared.entries(fresh)
@@ -162,7 +175,9 @@ class Gateway:
         await self._resolve()
         await self._checker.watch(self._backends)
         await self.publish()
+        await self._workers.resize(declared.worker_count(fresh), self._patience)
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
+        return fixed
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
@@ -217,6 +232,11 @@ class Gateway:
     def served(self) -> Snapshot:
         """What every worker serves now."""
         return self._served
+
+    @property
+    def _patience(self) -> float:
+        """Seconds in which a worker that finishes must have ended."""
+        return self._config.limits.session_timeout + 1
 
     def _serving(self, backend: Backend) -> Serving:
         epoch = self._checker.mint_epoch(backend)
@@ -281,14 +301,3 @@ def _stamps(declared_config: config.Config) -> list[tuple[int, int, int]]:
             status = path.stat()
             stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
     return stamps
-
-
-def _listen(declared_config: config.Config) -> list[socket.socket]:
-    sockets: list[socket.socket] = []
-    for endpoint in declared_config.listen:
-        try:
-            sockets.append(listen(endpoint.host, endpoint.port))
-        except OSError as error:
-            _close(sockets)
-            raise LocalError(f"cannot listen on {endpoint.host} port {endpoint.port}: {error.strerror}") from error
-    return sockets

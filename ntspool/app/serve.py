@@ -1,6 +1,7 @@
 """Processes that run until a signal: the gateway and the embedded time server."""
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import uvloop
 
 from ntspool.app.gateway import Gateway
+from ntspool.errors import LocalError
 from ntspool.net.system import set_up_logs
 from ntspool.net.timeserver import TimeServer
 from ntspool.pool.model import LogSettings
@@ -24,13 +26,14 @@ def run_timeserver(listen: Sequence[tuple[str, int]], keys: Path, stratum: int) 
 
 
 async def _serve(path: Path) -> None:
-    gateway = Gateway(path)
+    gateway = Gateway(path, hand_over=True)
     started = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
 
     async def reload_once_started() -> None:
         await started.wait()
-        await gateway.reload()
+        with contextlib.suppress(LocalError):  # it is logged, and this process has nobody else to tell
+            await gateway.reload()
 
     def reload() -> None:
         task = asyncio.create_task(reload_once_started())
@@ -38,10 +41,14 @@ async def _serve(path: Path) -> None:
         task.add_done_callback(reloads.discard)
 
     told_to_stop = _heed_signals(reload)
-    await gateway.start()
-    started.set()
-    await told_to_stop.wait()
-    await gateway.stop()
+    try:
+        await gateway.start()
+        started.set()
+        await told_to_stop.wait()
+    finally:
+        for task in reloads:
+            task.cancel()
+        await gateway.stop()
 
 
 async def _serve_time(listen: Sequence[tuple[str, int]], keys: Path, stratum: int) -> None:

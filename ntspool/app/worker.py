@@ -1,17 +1,21 @@
 """A worker process: takes Snapshots from the control process and serves NTS-KE sessions from the last one."""
 
 import asyncio
+import contextlib
 import gc
 import signal
 import socket
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
+import structlog
 import uvloop
 
 from ntspool.net.channel import Applied, Channel, Tally
 from ntspool.net.connection import Rulebook
+from ntspool.net.handover import Handover
 from ntspool.net.listener import Listener, prepare
 from ntspool.net.session import Report
 from ntspool.net.sessionlog import SessionLog
@@ -21,48 +25,82 @@ from ntspool.pool.model import Snapshot
 TALLY_INTERVAL = 1.0
 """Seconds between two tallies; what a worker that dies has not told is lost."""
 
+log = structlog.get_logger()
+
 
 class Worker:
     """Serves on `sockets` from whatever Snapshot came last over `channel`; each one is acknowledged by its revision.
 
-    It ends, once the running sessions have, on SIGTERM and when the control process is gone.
+    On SIGTERM it finishes: it accepts nobody any more, and ends once the running sessions have. When the control
+    process is gone, it goes on serving with `handover` until the next control process has others serve in its place,
+    and finishes at once without.
     """
 
-    def __init__(self, channel: Channel, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, channel: Channel, sockets: Sequence[socket.socket], handover: Handover | None) -> None:
         self._channel = channel
+        self._sockets = sockets
+        self._handover = handover
         self._listener = Listener(sockets, lambda: self._rulebook, self._end_session)
         self._log: SessionLog
         self._rulebook: Rulebook
         self._minted: Counter[int] = Counter()
 
     async def run(self) -> None:
-        """Serve until told to end."""
-        following = asyncio.create_task(self._follow())
-        telling = asyncio.create_task(self._tell())
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, following.cancel)
+        """Serve until told to finish; raises what made it impossible to go on."""
+        serving = asyncio.create_task(self._serve())
+        telling = asyncio.create_task(self._tell_regularly())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
         # The terminal sends Ctrl-C to the whole group; the control process decides what it means.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        await asyncio.wait([following])
-        await self._listener.stop()
+        await asyncio.wait([serving])
         telling.cancel()
+        await self._finish()
+        if not serving.cancelled():
+            serving.result()
+
+    async def _serve(self) -> None:
+        serves = await self._follow()
+        if serves and self._handover is not None:
+            with contextlib.suppress(OSError):  # where the log went to may be gone with the control process
+                log.warning("the control process is gone; serving what it said last until there is another")
+            await self._handover.run()
+
+    async def _follow(self) -> bool:
+        """Serve what the control process says, as long as it lives; tell whether it said anything."""
+        before: Snapshot | None = None
+        with contextlib.suppress(ConnectionError):
+            while (snapshot := await self._channel.receive()) is not None:
+                self._adopt(snapshot, before)
+                if before is None:
+                    self._listener.start()
+                before = snapshot
+                await self._channel.send(Applied(snapshot.revision))
+        return before is not None
+
+    async def _finish(self) -> None:
+        if self._handover is not None:
+            self._handover.withdraw()
+        stopping = asyncio.create_task(self._listener.stop())
+        await asyncio.sleep(0)
+        # Nobody may wait in a queue that no process serves any more.
+        for each in self._sockets:
+            each.close()
+        await stopping
+        with contextlib.suppress(ConnectionError):
+            await self._tell()
         self._channel.close()
 
-    async def _follow(self) -> None:
-        before: Snapshot | None = None
-        while (snapshot := await self._channel.receive()) is not None:
-            self._adopt(snapshot, before)
-            if before is None:
-                self._listener.start()
-            before = snapshot
-            await self._channel.send(Applied(snapshot.revision))
+    async def _tell_regularly(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await asyncio.sleep(TALLY_INTERVAL)
+                await self._tell()
 
     async def _tell(self) -> None:
-        """Tell the control process what was done, whenever there is something to tell."""
-        while True:
-            await asyncio.sleep(TALLY_INTERVAL)
-            if self._minted:
-                minted, self._minted = self._minted, Counter()
-                await self._channel.send(Tally(minted))
+        """Tell the control process what was done, if there is something to tell; raises ConnectionError."""
+        if self._minted:
+            minted, self._minted = self._minted, Counter()
+            await self._channel.send(Tally(minted))
 
     def _adopt(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         if before is None or snapshot.log != before.log:
@@ -81,15 +119,20 @@ class Worker:
         self._log.write(report, peer, seconds)
 
 
-async def _serve(channel: int, listening: Sequence[int]) -> None:
+async def _serve(channel: int, listening: Sequence[int], directory: Path | None) -> None:
     sockets = [socket.socket(fileno=descriptor) for descriptor in listening]
-    await Worker(await Channel.open(socket.socket(fileno=channel)), sockets).run()
+    handover = None if directory is None else Handover(directory, sockets)
+    await Worker(await Channel.open(socket.socket(fileno=channel)), sockets, handover).run()
 
 
 def main() -> None:
-    """Run a worker on the descriptors named by the command line: the channel's, then the listening sockets'."""
-    channel, *listening = map(int, sys.argv[1:])
-    uvloop.run(_serve(channel, listening))
+    """Run a worker. The command line names the descriptors of the channel and, with commas, of the listening sockets.
+
+    Then comes the state directory, if the worker is to outlive the control process.
+    """
+    channel, listening, *directory = sys.argv[1:]
+    descriptors = [int(each) for each in listening.split(",")]
+    uvloop.run(_serve(int(channel), descriptors, Path(directory[0]) if directory else None))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""The control process's side of the workers: start them, feed them, replace those that die."""
+"""All the workers of a gateway, from the control process's side."""
 
 import asyncio
+import itertools
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import structlog
 
-from ntspool.net.channel import Applied, Channel
+from ntspool.app.supervisor import Supervisor
+from ntspool.errors import LocalError
 from ntspool.pool.model import Snapshot
 
-FIRST_BACK_OFF = 0.5
-"""Seconds before a dead worker is replaced; doubled each time it dies young."""
-
-LONGEST_BACK_OFF = 30.0
-_OLD_ENOUGH = 60.0
+START_DEADLINE = 30.0
+"""Seconds in which a worker must serve; beyond that something is wrong with the installation."""
 
 log = structlog.get_logger()
 
@@ -23,103 +23,84 @@ log = structlog.get_logger()
 class Workers:
     """Keeps worker processes running on listening sockets that stay open here.
 
-    A worker that dies loses its own sessions only: the queue of the sockets lives on with the control process.
-    `minted` counts the sessions of all workers by the key id that they were minted under.
+    A worker that dies loses its own sessions only: the queue of the sockets lives on with the control process. With
+    `handover`, the state directory, workers outlive the control process until the next one takes over; without, they
+    end with it. `minted` counts the sessions of all workers by the key id that they were minted under.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, handover: Path | None) -> None:
         self.minted: Counter[int] = Counter()
+        self._handover = handover
         self._sockets: Sequence[socket.socket] = ()
         self._snapshot: Snapshot
-        self._news = asyncio.Condition()
-        self._applied: dict[int, int] = {}
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
-        self._keepers: list[asyncio.Task[None]] = []
+        self._numbers = itertools.count()
+        self._supervisors: list[Supervisor] = []
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the workers that run now."""
-        return tuple(process.pid for process in self._processes.values())
+        return tuple(each.pid for each in self._supervisors if each.pid is not None)
 
     async def start(self, count: int, sockets: Sequence[socket.socket], snapshot: Snapshot) -> None:
-        """Start `count` workers; returns once every one serves `snapshot`."""
+        """Start `count` workers; returns once every one serves `snapshot`. Raises LocalError if one does not."""
         self._sockets, self._snapshot = sockets, snapshot
-        self._keepers = [asyncio.create_task(self._keep(index)) for index in range(count)]
-        await self._wait_until(lambda: len(self._applied) == count)
+        await _until_serving([self._add() for _ in range(count)])
 
     async def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` what is served; returns once every running worker does."""
-        async with self._news:
-            self._snapshot = snapshot
-            self._news.notify_all()
-        await self._wait_until(lambda: all(r >= snapshot.revision for r in self._applied.values()))
+        self._snapshot = snapshot
+        supervisors = tuple(self._supervisors)
+        for each in supervisors:
+            each.publish(snapshot)
+        await asyncio.gather(*(each.caught_up(snapshot.revision) for each in supervisors))
+
+    async def resize(self, count: int, patience: float) -> None:
+        """Run `count` workers from now; those too many finish as in `stop`. Raises LocalError if a new one fails."""
+        surplus = self._supervisors[count:]
+        await asyncio.gather(*(self._finish(each, patience) for each in surplus))
+        await _until_serving([self._add() for _ in range(count - len(self._supervisors))])
+
+    async def replace(self, patience: float) -> None:
+        """Put a fresh process in each worker's place, one after the other; the old one finishes as in `stop`.
+
+        Raises LocalError when a fresh one does not serve: it is ended, and those not replaced yet go on.
+        """
+        for old in tuple(self._supervisors):
+            fresh = self._add()
+            try:
+                await _until_serving([fresh])
+            except LocalError:
+                await self._finish(fresh, patience)
+                raise
+            await self._finish(old, patience)
 
     async def stop(self, patience: float) -> None:
         """End the workers: they finish their sessions, and are killed after `patience` seconds."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        await asyncio.gather(*(_reap(process, patience) for process in self._processes.values()))
+        await asyncio.gather(*(self._finish(each, patience) for each in tuple(self._supervisors)))
 
-    async def _wait_until(self, condition: Callable[[], bool]) -> None:
-        async with self._news:
-            await self._news.wait_for(condition)
+    def _add(self) -> Supervisor:
+        supervisor = Supervisor(next(self._numbers), self._spawn, self._snapshot, self.minted)
+        self._supervisors.append(supervisor)
+        return supervisor
 
-    async def _keep(self, index: int) -> None:
-        loop = asyncio.get_running_loop()
-        back_off = FIRST_BACK_OFF
-        while True:
-            began = loop.time()
-            await self._run_one(index)
-            back_off = FIRST_BACK_OFF if loop.time() - began > _OLD_ENOUGH else min(back_off * 2, LONGEST_BACK_OFF)
-            await asyncio.sleep(back_off)
+    async def _finish(self, supervisor: Supervisor, patience: float) -> None:
+        await supervisor.finish(patience)
+        self._supervisors.remove(supervisor)
 
-    async def _run_one(self, index: int) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            descriptors = [theirs.fileno(), *(each.fileno() for each in self._sockets)]
-            process = self._processes[index] = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "ntspool.app.worker", *map(str, descriptors), pass_fds=descriptors
-            )
-        channel = await Channel.open(ours)
-        feeding = asyncio.create_task(self._feed(channel))
-        try:
-            while (news := await channel.receive()) is not None:
-                if isinstance(news, Applied):
-                    await self._note(index, news.revision)
-                else:
-                    self.minted.update(news.minted)
-            log.error("worker died", worker=index, status=await process.wait())
-        finally:
-            feeding.cancel()
-            # A worker ends when its channel does.
-            channel.close()
-            await self._note(index, None)
-
-    async def _feed(self, channel: Channel) -> None:
-        sent = -1
-        while True:
-            async with self._news:
-                while self._snapshot.revision == sent:
-                    await self._news.wait()
-                snapshot = self._snapshot
-            sent = snapshot.revision
-            await channel.send(snapshot)
-
-    async def _note(self, index: int, revision: int | None) -> None:
-        async with self._news:
-            if revision is None:
-                self._applied.pop(index, None)
-            else:
-                self._applied[index] = revision
-            self._news.notify_all()
+    async def _spawn(self, channel: socket.socket) -> asyncio.subprocess.Process:
+        listening = [each.fileno() for each in self._sockets]
+        words = [str(channel.fileno()), ",".join(map(str, listening))]
+        if self._handover is not None:
+            words.append(str(self._handover))
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ntspool.app.worker", *words, pass_fds=[channel.fileno(), *listening]
+        )
 
 
-async def _reap(process: asyncio.subprocess.Process, patience: float) -> None:
+async def _until_serving(supervisors: Iterable[Supervisor]) -> None:
     try:
-        async with asyncio.timeout(patience):
-            await process.wait()
+        async with asyncio.timeout(START_DEADLINE):
+            await asyncio.gather(*(each.serving() for each in supervisors))
     except TimeoutError:
-        log.warning("worker killed", pid=process.pid, seconds=patience)
-        process.kill()
-        await process.wait()
+        log.error("workers do not serve", seconds=START_DEADLINE)
+        raise LocalError(f"workers do not serve after {START_DEADLINE:g} s; their log says why") from None

@@ -42,6 +42,9 @@ class Channel:
 
     async def send(self, value: object) -> None:
         """Send a value; raises ConnectionError when the other end is gone."""
+        if self._writer.is_closing():
+            # uvloop would raise RuntimeError.
+            raise ConnectionResetError
         frame = pickle.dumps(value)
         self._writer.write(len(frame).to_bytes(_LENGTH, "big") + frame)
         await self._writer.drain()

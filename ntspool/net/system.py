@@ -3,13 +3,19 @@
 import logging
 import socket
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
+from ntspool.errors import LocalError
 from ntspool.pool.model import LogSettings
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+
+
+Where = tuple[str, int]
+"""Address (an IP literal) and port that a socket listens on."""
 
 
 def for_people(settings: LogSettings) -> bool:
@@ -34,15 +40,19 @@ def set_up_logs(settings: LogSettings) -> None:
     )
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:
     """Return a non-blocking TCP socket that listens on an IP literal; raises OSError.
 
-    An IPv6 socket takes IPv6 only, so that `[::]` and `0.0.0.0` can stand beside each other.
+    An IPv6 socket takes IPv6 only, so that `[::]` and `0.0.0.0` can stand beside each other. The port may be that of
+    sockets of ours `beside` it, which soon are to be closed: one for all addresses and one for a single address.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    rivals = [each for each in beside if each.getsockname()[1] == port]
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for each in (listening, *rivals) if rivals else ():
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.setblocking(False)
@@ -52,3 +62,22 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def listen_on(wanted: Sequence[Where], inherited: Mapping[Where, socket.socket]) -> list[socket.socket]:
+    """Return sockets that listen on what is wanted, inherited ones if they do; the other inherited ones are closed.
+
+    Raises LocalError, with every socket closed.
+    """
+    sockets: list[socket.socket] = []
+    spare = [each for where, each in inherited.items() if where not in wanted]
+    try:
+        for where in wanted:
+            sockets.append(inherited.get(where) or listen(*where, beside=spare))
+    except OSError as error:
+        for each in (*inherited.values(), *sockets):
+            each.close()
+        raise LocalError(f"cannot listen on {where[0]} port {where[1]}: {error.strerror}") from error
+    for each in spare:
+        each.close()
+    return sockets

@@ -31,6 +31,10 @@ class Surroundings:
         return self.directory / "backends.yaml"
 
     @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
     def server(self) -> Server:
         return Server("127.0.0.1", self.ke_port, "localhost", self.pki.ca)
 
@@ -47,16 +51,19 @@ class Surroundings:
         rotate: str = "off",
         interval: str = "100ms",
         panic: int = 50,
+        timeout: str = "90ms",
+        listen: str = "",
     ) -> None:
+        listen = listen or f"127.0.0.1:{self.ke_port}"
         listed = "".join(
             f"  - {{name: {name}, address: {self.address(name)}, port: {self.ntp_port}, cookies: ntspool}}\n"
             for name in names or self.names
         )
         self.config.write_text(
-            f"pool: {{names: [localhost]}}\nlisten: ['127.0.0.1:{self.ke_port}']\nworkers: {workers}\n"
+            f"pool: {{names: [localhost]}}\nlisten: ['{listen or f'127.0.0.1:{self.ke_port}'}']\nworkers: {workers}\n"
             f"tls: [{{certificate: {self.directory}/chain.pem, key: {self.directory}/key.pem}}]\n"
             f"state: {self.directory}/state\nkeys: {{rotate: {rotate}}}\n"
-            f"health: {{interval: {interval}, timeout: 90ms, rise: 1, fall: 2, panic: {panic}}}\n"
+            f"health: {{interval: {interval}, timeout: {timeout}, rise: 1, fall: 2, panic: {panic}}}\n"
             f"log: {{format: json}}\n"
             f"backends:\n{listed}"
         )

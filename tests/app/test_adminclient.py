@@ -9,8 +9,8 @@ import pytest
 
 from ntspool.app import adminclient
 from ntspool.app.adminclient import call
-from ntspool.errors import LocalError, RefusedError, StateError, UnreachableError
-from ntspool.net.admin import AdminServer, KeyVerbs
+from ntspool.errors import ConfigError, LocalError, RefusedError, StateError, UnreachableError
+from ntspool.net.admin import AdminServer, GatewayVerbs, KeyVerbs
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def _http(body, status=b"200 OK"):
 
 def _against_a_gateway(path, verbs, *words):
     async def run():
-        server = AdminServer(path, verbs)
+        server = AdminServer(path, *verbs)
         await server.start()
         try:
             return await asyncio.to_thread(call, path, *words)
@@ -66,7 +66,14 @@ def _verbs(failure=None):
             raise failure
         asked.append(epoch)
 
-    return KeyVerbs(lambda: {"asked": asked}, rotate, revoke)
+    async def reload():
+        await revoke("reload")
+        return ()
+
+    async def replace_workers():
+        await revoke("replace")
+
+    return KeyVerbs(lambda: {"asked": asked}, rotate, revoke), GatewayVerbs(reload, replace_workers)
 
 
 def test_a_gateway_answers(path):
@@ -78,6 +85,12 @@ def test_a_gateway_answers(path):
 def test_a_refusal_is_told_in_the_gateways_words(path):
     with pytest.raises(RefusedError, match="ntp-1 waits"):
         _against_a_gateway(path, _verbs(RefusedError("ntp-1 waits")), "POST", "/v1/keys/rotate")
+
+
+def test_the_mistakes_of_a_configuration_are_told(path):
+    with pytest.raises(ConfigError) as failure:
+        _against_a_gateway(path, _verbs(ConfigError(["a:1: one", "a:2: two"])), "POST", "/v1/reload")
+    assert failure.value.mistakes == ("a:1: one", "a:2: two")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +114,11 @@ def test_nobody_there(path):
         dead.bind(str(path))
     with pytest.raises(UnreachableError, match="Connection refused"):
         call(path, "GET", "/v1/keys")
+
+
+def test_who_asks_may_wait_longer(path, monkeypatch):
+    monkeypatch.setattr(adminclient, "_TIMEOUT", 0.000001)
+    assert _against_a_gateway(path, _verbs(), "POST", "/v1/workers/replace", None, 20) == {}
 
 
 def test_a_path_that_is_too_long(tmp_path):
@@ -128,6 +146,7 @@ def test_a_gateway_that_hangs(path, monkeypatch):
         pytest.param(_http(b"[1]"), id="JSON, but a list"),
         pytest.param(_http(b"{}", b"404 Not Found"), id="an error without words"),
         pytest.param(_http(b'["error"]', b"409 Conflict"), id="a refusal without words"),
+        pytest.param(_http(b'{"mistakes": 7}', b"422 Unprocessable Entity"), id="mistakes that are a number"),
         pytest.param(_http(b'{"error": 7}', b"409 Conflict"), id="a refusal whose words are a number"),
     ],
 )

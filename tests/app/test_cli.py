@@ -37,7 +37,18 @@ def test_help_lists_the_commands():
     result = _run("--help")
     assert result.returncode == 0
     commands = re.findall(r"^  ([a-z-]+)  ", result.stdout.partition("Commands:")[2], re.MULTILINE)
-    assert commands == ["agent", "backend", "bench", "check-config", "demo", "keys", "query", "serve", "timeserver"]
+    assert commands == [
+        "agent",
+        "backend",
+        "bench",
+        "check-config",
+        "demo",
+        "keys",
+        "query",
+        "reload",
+        "serve",
+        "timeserver",
+    ]
 
 
 def test_check_config_says_good(around):
@@ -92,8 +103,8 @@ def _play(around, scene):
     async def run():
         async with around.time_servers() as servers:
             gateway = Gateway(around.config)
-            await gateway.start()
             try:
+                await gateway.start()
                 return await scene(gateway, servers, command)
             finally:
                 await gateway.stop()
@@ -350,3 +361,39 @@ def test_timeserver_without_keys_exits_1(tmp_path):
     result = _run("timeserver", "--listen", "127.0.0.1:1", "--keys", tmp_path / "nowhere")
     assert result.returncode == 1
     assert "nowhere cannot be read: No such file or directory" in result.stderr
+
+
+def test_reload_takes_over_and_tells_how_that_went(around):
+    config = ("--config", around.config)
+    text = around.config.read_text()
+
+    async def scene(gateway, _, command):
+        before = gateway.served.revision
+        steps = [await command("reload", *config)]
+        assert gateway.served.revision > before
+        around.configure(listen="127.0.0.2:4460")
+        steps.append(await command("reload", *config))
+        around.config.write_text(text.replace("chain.pem", "nowhere.pem"))
+        steps.append(await command("reload", *config))
+        around.config.write_text(text + "surprise: 1\n")
+        steps.append(await command("reload", *config))
+        around.config.write_text(text)
+        pids = gateway.worker_pids
+        steps.append(await command("reload", "--workers", *config))
+        assert not set(pids) & set(gateway.worker_pids)
+        return steps
+
+    steps = [*_play(around, scene), _run("reload", *config), _run("reload", "--workers", *config)]
+    assert [(each.returncode, each.stdout) for each in steps] == [
+        (0, "reloaded\n"),
+        (0, "reloaded; a restart is needed for listen\n"),
+        (2, ""),
+        (2, ""),
+        (0, "every worker is replaced\n"),
+        (3, ""),
+        (3, ""),
+    ]
+    assert "nowhere.pem" in steps[2].stderr
+    assert "backends.yaml:" in steps[3].stderr
+    assert "unknown key" in steps[3].stderr
+    assert "no gateway answers at" in steps[5].stderr

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from ntspool.app import export
 from ntspool.app import gateway as gateway_module
 from ntspool.app import keykeeper as keykeeper_module
+from ntspool.app import workers as workers_module
 from ntspool.app.gateway import Gateway
 from ntspool.errors import ConfigError, LocalError, RefusedError, StateError
 from ntspool.net.sealed import MARK
@@ -35,8 +37,8 @@ def _play(around, scene, clock=time.time):
     async def run():
         async with around.time_servers() as servers:
             gateway = Gateway(around.config, clock)
-            await gateway.start()
             try:
+                await gateway.start()
                 return await scene(gateway, servers)
             finally:
                 await gateway.stop()
@@ -100,13 +102,12 @@ def test_a_killed_worker_is_replaced_and_the_others_serve_meanwhile(around):
         before = gateway.worker_pids
         os.kill(before[0], signal.SIGKILL)
         replies = [await around.session() for _ in range(10)]
-        await until(lambda: set(gateway.worker_pids) != set(before))
+        await until(lambda: len(gateway.worker_pids) == 2 and gateway.worker_pids != before)
         return replies, before, gateway.worker_pids
 
     replies, before, after = _play(around, scene)
     assert all(isinstance(reply, Response) for reply in replies)
     assert after[1] == before[1]
-    assert len(after) == 2
 
 
 async def _minted_under(around):
@@ -261,7 +262,7 @@ def test_a_gateway_that_has_lost_its_keyring_does_not_start(around):
 def test_a_reload_without_a_keyring_is_refused_and_all_goes_on(around):
     async def scene(gateway, _):
         (around.directory / "state" / "keyring").unlink()
-        with capture_logs() as logs:
+        with capture_logs() as logs, pytest.raises(StateError):
             await gateway.reload()
         [refusal] = [entry for entry in logs if entry["log_level"] == "error"]
         return refusal["mistakes"], await _minted_under(around)
@@ -289,7 +290,7 @@ def test_reload_takes_over_backends_and_forgets_none_of_the_others(around):
 def test_a_broken_configuration_is_refused_and_all_goes_on(around):
     async def scene(gateway, _):
         around.config.write_text(around.config.read_text() + "surprise: 1\n")
-        with capture_logs() as logs:
+        with capture_logs() as logs, pytest.raises(ConfigError):
             await gateway.reload()
         return logs, await around.session()
 
@@ -301,12 +302,60 @@ def test_a_broken_configuration_is_refused_and_all_goes_on(around):
 
 def test_what_only_a_restart_can_change_is_told(around):
     async def scene(gateway, _):
-        around.configure(workers=2)
+        around.configure(listen=f"127.0.0.2:{around.ke_port}")
         with capture_logs() as logs:
-            await gateway.reload()
-        return [entry["key"] for entry in logs if entry["event"] == "a restart is needed for this change"]
+            returned = await gateway.reload()
+        return returned, [entry["key"] for entry in logs if entry["event"] == "a restart is needed for this change"]
 
-    assert _play(around, scene) == ["workers"]
+    assert _play(around, scene) == (("listen",), ["listen"])
+
+
+def test_a_reload_changes_the_number_of_workers_and_keeps_those_that_stay(around):
+    async def scene(gateway, _):
+        pids = [gateway.worker_pids]
+        for number in (3, 2):
+            around.configure(workers=number)
+            assert await gateway.reload() == ()
+            pids.append(gateway.worker_pids)
+        return pids, await around.session()
+
+    [one, three, two], reply = _play(around, scene)
+    assert len(three) == 3
+    assert one == three[:1]
+    assert two == three[:2]
+    assert not _alive(three[2])
+    assert isinstance(reply, Response)
+
+
+def test_what_replaced_workers_have_done_still_counts(around):
+    around.configure(workers=2)
+
+    async def scene(gateway, _):
+        before = gateway.worker_pids
+        for _ in range(8):
+            assert isinstance(await around.session(), Response)
+        await gateway.replace_workers()
+        return before, gateway.worker_pids, gateway.keys.status()["epochs"]
+
+    before, after, epochs = _play(around, scene)
+    assert len(after) == 2
+    assert not set(before) & set(after)
+    assert sum(epoch["sessions"] for epoch in epochs) == 8
+
+
+def test_workers_that_cannot_be_replaced_go_on(around, monkeypatch):
+    async def scene(gateway, _):
+        before = gateway.worker_pids
+        monkeypatch.setattr(workers_module, "START_DEADLINE", 0.5)
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        with capture_logs() as logs, pytest.raises(LocalError, match=r"workers do not serve after 0\.5 s"):
+            await gateway.replace_workers()
+        return before, gateway.worker_pids, logs, await around.session()
+
+    before, after, logs, reply = _play(around, scene)
+    assert after == before
+    assert [entry["reason"].partition(", ")[2] for entry in logs if entry["event"] == "worker died"] == ["status 1"]
+    assert isinstance(reply, Response)
 
 
 def test_a_new_certificate_is_noticed_and_a_broken_one_refused(around, pki, tmp_path, monkeypatch):

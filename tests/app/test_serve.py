@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.pool import lay_out
+from tests.processes import end_workers, workers_of
 
 DEADLINE = 20.0
 
@@ -35,6 +36,7 @@ def _serving(around):
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         process.wait()
+        end_workers(around.state)
 
 
 def _wait(condition):
@@ -44,36 +46,14 @@ def _wait(condition):
         time.sleep(0.02)
 
 
-def _children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _alive(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_gateway_and_its_workers(around, number):
     around.configure(workers=2)
     with _serving(around) as (process, _):
-        workers = _children(process.pid)
-        assert len(workers) == 2
+        assert len(workers_of(around.state)) == 2
         process.send_signal(number)
         assert process.wait(DEADLINE) == 0
-        assert not any(map(_alive, workers))
-
-
-def test_when_the_control_process_is_killed_the_workers_end_and_the_next_gateway_can_listen(around):
-    with _serving(around) as (process, _):
-        workers = _children(process.pid)
-        process.kill()
-        process.wait()
-        _wait(lambda: not any(map(_alive, workers)))
-    with _serving(around) as (process, _):
-        assert process.poll() is None
-        assert asyncio.run(around.session())
+        assert not workers_of(around.state)
 
 
 def test_sighup_reloads(around):
@@ -96,13 +76,14 @@ def test_each_session_is_one_line_without_the_clients_address(around):
 
 def test_no_secret_stands_on_a_command_line(around):
     with _serving(around) as (process, _):
-        for pid in (process.pid, *_children(process.pid)):
+        for pid in (process.pid, *workers_of(around.state)):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             assert all(len(word) < 32 or "/" in word or word.startswith("ntspool.") for word in words), words
 
 
 def test_the_state_is_for_nobody_else(around):
     with _serving(around):
-        state = around.directory / "state"
+        state = around.state
         assert state.stat().st_mode & 0o777 == 0o700
-        assert (state / "keyring").stat().st_mode & 0o777 == 0o600
+        for name in ("keyring", "handover.sock", "control.lock", "workers.lock"):
+            assert (state / name).stat().st_mode & 0o777 == 0o600

@@ -397,6 +397,7 @@ def test_an_srv_name_is_a_backend_without_a_name(folder: Path) -> None:
         "cookies": CookieFormat.NTPSEC,
         "aeads": DEFAULT_AEADS[CookieFormat.NTPSEC],
         "key_group": "",
+        "region": (),
     }
     assert config.backends[0].model_fields_set == {"srv", "cookies"}
 

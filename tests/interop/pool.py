@@ -20,6 +20,7 @@ from ntspool.wire.messages import Request, Response
 from ntspool.wire.records import PROTOCOL_NTPV4
 from tests.interop.daemons import Daemon, chronyd, endpoint
 from tests.interop.lab import Network, free_port, here, running, wait_until, working_directory
+from tests.processes import end_workers
 
 HOSTS = ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",)
 """The gateway's addresses."""
@@ -148,7 +149,10 @@ def laid_out(members: Sequence[Member], network: Network | None = None, health: 
             f"tls: [{{certificate: {certificate}, key: {key}}}]\nstate: {directory}/state\nhealth: {health}\n"
             f"backends:\n{''.join(each.declaration() for each in members)}"
         )
-        yield pool
+        try:
+            yield pool
+        finally:
+            end_workers(directory / "state")
 
 
 @contextmanager

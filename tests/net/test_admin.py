@@ -9,11 +9,11 @@ import stat
 import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from ntspool.errors import LocalError, RefusedError, StateError
-from ntspool.net.admin import AdminServer, KeyVerbs
+from ntspool.errors import ConfigError, LocalError, RefusedError, StateError
+from ntspool.net.admin import AdminServer, GatewayVerbs, KeyVerbs
 
 
-class Keys:
+class Verbs:
     """Verbs that note what they are asked for, and fail as they are told."""
 
     def __init__(self):
@@ -38,10 +38,21 @@ class Keys:
     def verbs(self):
         return KeyVerbs(self.status, self.rotate, self.revoke)
 
+    async def reload(self):
+        await self._do("reload")
+        return ("listen",)
+
+    async def replace_workers(self):
+        await self._do("replace workers")
+
+    @property
+    def gateway_verbs(self):
+        return GatewayVerbs(self.reload, self.replace_workers)
+
 
 @pytest.fixture
 def keys():
-    return Keys()
+    return Verbs()
 
 
 @pytest.fixture
@@ -51,7 +62,7 @@ def path(tmp_path):
 
 def _play(path, keys, scene):
     async def run():
-        server = AdminServer(path, keys.verbs)
+        server = AdminServer(path, keys.verbs, keys.gateway_verbs)
         await server.start()
         try:
             return await scene()
@@ -82,11 +93,32 @@ def test_status_rotation_and_revocation(path, keys):
     assert _ask(path, keys, "POST", "/v1/keys/revoke", json={"epoch": 3}) == (200, {"done": ["rotate", 3]})
 
 
+def test_reload_tells_what_needs_a_restart_and_workers_are_replaced(path, keys):
+    assert _ask(path, keys, "POST", "/v1/reload") == (200, {"restart": ["listen"]})
+    assert _ask(path, keys, "POST", "/v1/workers/replace") == (200, {})
+    assert keys.done == ["reload", "replace workers"]
+
+
+def test_every_mistake_of_a_configuration_is_told(path, keys):
+    keys.failure = ConfigError(["backends.yaml:1: one", "backends.yaml:2: two"])
+    status, told = _ask(path, keys, "POST", "/v1/reload")
+    assert status == 422
+    assert told["mistakes"] == ["backends.yaml:1: one", "backends.yaml:2: two"]
+
+
 @pytest.mark.parametrize(
     ("failure", "status"),
     [(RefusedError("not rotated: ntp-1 waits"), 409), (StateError("the disk is full"), 500)],
 )
-@pytest.mark.parametrize(("resource", "body"), [("/v1/keys/rotate", {}), ("/v1/keys/revoke", {"json": {"epoch": 3}})])
+@pytest.mark.parametrize(
+    ("resource", "body"),
+    [
+        ("/v1/keys/rotate", {}),
+        ("/v1/keys/revoke", {"json": {"epoch": 3}}),
+        ("/v1/reload", {}),
+        ("/v1/workers/replace", {}),
+    ],
+)
 def test_what_goes_wrong_is_told(path, keys, failure, status, resource, body):
     keys.failure = failure
     assert _ask(path, keys, "POST", resource, **body) == (status, {"error": str(failure)})
@@ -126,7 +158,14 @@ def test_a_giant_body_is_not_read(path, keys):
 
 @pytest.mark.parametrize(
     ("method", "resource", "status"),
-    [("GET", "/", 404), ("GET", "/v1/keys/rotate", 405), ("GET", "/v1/keys/revoke", 405), ("POST", "/v1/keys", 405)],
+    [
+        ("GET", "/", 404),
+        ("GET", "/v1/keys/rotate", 405),
+        ("GET", "/v1/keys/revoke", 405),
+        ("POST", "/v1/keys", 405),
+        ("GET", "/v1/reload", 405),
+        ("GET", "/v1/workers/replace", 405),
+    ],
 )
 def test_nothing_else_is_served(path, keys, method, resource, status):
     assert _play(path, keys, lambda: _request(path, method, resource))[0] == status
@@ -174,7 +213,7 @@ def test_a_file_is_not_replaced(path, keys):
     path.write_text("precious")
 
     async def run():
-        server = AdminServer(path, keys.verbs)
+        server = AdminServer(path, keys.verbs, keys.gateway_verbs)
         with pytest.raises(LocalError, match=r"cannot listen on .*admin\.sock: .*in use"):
             await server.start()
         await server.stop()
@@ -190,4 +229,4 @@ def test_a_path_that_cannot_be_used_is_told(tmp_path, keys, name):
 
 
 def test_stopping_what_never_started_does_nothing(path, keys):
-    asyncio.run(AdminServer(path, keys.verbs).stop())
+    asyncio.run(AdminServer(path, keys.verbs, keys.gateway_verbs).stop())

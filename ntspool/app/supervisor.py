@@ -1,0 +1,142 @@
+"""The control process's side of one worker: started, fed, replaced when it dies, finished when that is wanted."""
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from ntspool.net.channel import Applied, Channel
+from ntspool.pool.model import Snapshot
+
+FIRST_BACK_OFF = 0.5
+"""Seconds before a dead worker is replaced; doubled each time it dies young."""
+
+LONGEST_BACK_OFF = 30.0
+_OLD_ENOUGH = 60.0
+
+log = structlog.get_logger()
+
+
+class Supervisor:
+    """Keeps one worker process running from when it is made until `finish`.
+
+    `spawn` starts the process on its end of the channel; what the worker tells is added to `minted`, where it stays
+    when the worker dies.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        spawn: Callable[[socket.socket], Awaitable[asyncio.subprocess.Process]],
+        snapshot: Snapshot,
+        minted: Counter[int],
+    ) -> None:
+        self._number = number
+        self._spawn = spawn
+        self._snapshot = snapshot
+        self._minted = minted
+        self._process: asyncio.subprocess.Process | None = None
+        self._applied = -1
+        self._changed = asyncio.Condition()
+        self._fresh = asyncio.Event()
+        self._told_to_finish = asyncio.Event()
+        self._keeper = asyncio.create_task(self._keep())
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker that runs now, if one does."""
+        return self._process.pid if self._process else None
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Have the worker serve `snapshot`."""
+        self._snapshot = snapshot
+        self._fresh.set()
+
+    async def serving(self) -> None:
+        """Return once the worker serves."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._applied >= 0)
+
+    async def caught_up(self, revision: int) -> None:
+        """Return once the worker serves a snapshot of at least `revision`; at once if it does not serve."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._applied < 0 or self._applied >= revision)
+
+    async def finish(self, patience: float) -> None:
+        """End the worker for good: it finishes its sessions, and is killed after `patience` seconds."""
+        self._told_to_finish.set()
+        await self._note(-1)
+        self._terminate()
+        try:
+            async with asyncio.timeout(patience):
+                await asyncio.shield(self._keeper)
+        except TimeoutError:
+            log.warning("worker killed", worker=self._number, pid=self.pid, seconds=patience)
+            if self._process is not None:
+                self._process.kill()
+            await self._keeper
+
+    def _terminate(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        back_off, deaths = FIRST_BACK_OFF, 0
+        while True:
+            began = loop.time()
+            reason = await self._run()
+            if self._told_to_finish.is_set():
+                return
+            age = loop.time() - began
+            back_off, deaths = (FIRST_BACK_OFF, 1) if age > _OLD_ENOUGH else (back_off, deaths + 1)
+            words = {"worker": self._number, "reason": reason, "deaths": deaths, "replaced_in": back_off}
+            log.error("worker died", age=round(age, 1), **words)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_finish.wait(), back_off)
+            back_off = min(back_off * 2, LONGEST_BACK_OFF)
+            if self._told_to_finish.is_set():
+                return
+
+    async def _run(self) -> str:
+        """Run one worker process; return why it ended."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = self._process = await self._spawn(theirs)
+            except OSError as error:
+                ours.close()
+                return f"not started: {error.strerror}"
+        channel = await Channel.open(ours)
+        feeding = asyncio.create_task(self._feed(channel))
+        if self._told_to_finish.is_set():
+            self._terminate()
+        try:
+            while (news := await channel.receive()) is not None:
+                if not isinstance(news, Applied):
+                    self._minted.update(news.minted)
+                elif not self._told_to_finish.is_set():
+                    await self._note(news.revision)
+            return f"pid {process.pid}, status {await process.wait()}"
+        finally:
+            feeding.cancel()
+            channel.close()
+            self._process = None
+            await self._note(-1)
+
+    async def _feed(self, channel: Channel) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self._fresh.clear()
+                await channel.send(self._snapshot)
+                await self._fresh.wait()
+
+    async def _note(self, revision: int) -> None:
+        """Note which revision the worker serves; -1 when it serves none, or is no more to be counted on."""
+        async with self._changed:
+            self._applied = revision
+            self._changed.notify_all()
