@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,13 +55,17 @@ class Member:
 
 @dataclass
 class Pool:
-    """A pool: its files in `directory`, its gateway at `port` of HOSTS, its backends' daemons by their names."""
+    """A pool: its files in `directory`, its gateway at `port` of HOSTS, its backends' daemons by their names.
+
+    The daemons run in the network `afar`, if not in that of the gateway.
+    """
 
     directory: Path
     network: Network
     port: int
     members: dict[str, Member]
     daemons: dict[str, Daemon] = field(default_factory=dict)
+    afar: Network | None = None
 
     @property
     def ca(self) -> Path:
@@ -78,15 +82,16 @@ class Pool:
         """Run a backend's daemon, with its own keys unless it is given others."""
         member = self.members[name]
         keys = keys or key_file(self.config, name)
-        with member.run(keys, addresses=member.addresses, port=member.port, network=self.network) as daemon:
+        network = self.afar or self.network
+        with member.run(keys, addresses=member.addresses, port=member.port, network=network) as daemon:
             self.daemons[name] = daemon
             yield daemon
 
     @contextmanager
-    def gateway(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the gateway, from when it serves."""
+    def gateway(self, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the gateway, from when it serves; `env` is its environment if it is not ours."""
         command = [*self.network.inside, sys.executable, "-m", "ntspool", "serve", f"--config={self.config}"]
-        with running(command, self.directory / "log") as process:
+        with running(command, self.directory / "log", env=env) as process:
             wait_until("the gateway to serve", lambda: self.log("serving") or process.poll() is not None)
             assert process.poll() is None, (self.directory / "log").read_text()
             yield process
@@ -133,14 +138,16 @@ class Pool:
 
 
 @contextmanager
-def laid_out(members: Sequence[Member], network: Network | None = None, health: str = PATIENT) -> Iterator[Pool]:
-    """Make a pool of which nothing runs yet."""
+def laid_out(
+    members: Sequence[Member], network: Network | None = None, health: str = PATIENT, afar: Network | None = None
+) -> Iterator[Pool]:
+    """Make a pool of which nothing runs yet; its backends are to run in the network `afar`, if it is given one."""
     with working_directory() as directory:
         # Clients that run as other users must get at ca.pem.
         directory.chmod(0o755)
         authority = Authority.make(datetime.now(UTC))
         by_name = {each.name: each for each in members}
-        pool = Pool(directory, network or here(), free_port(*HOSTS), by_name)
+        pool = Pool(directory, network or here(), free_port(*HOSTS), by_name, afar=afar)
         authority.write(pool.ca)
         certificate, key = authority.issue(["localhost"], HOSTS, directory, datetime.now(UTC))
         listen = ", ".join(f'"{endpoint(host, pool.port)}"' for host in HOSTS)
@@ -156,9 +163,11 @@ def laid_out(members: Sequence[Member], network: Network | None = None, health: 
 
 
 @contextmanager
-def running_pool(members: Sequence[Member], network: Network | None = None, health: str = PATIENT) -> Iterator[Pool]:
+def running_pool(
+    members: Sequence[Member], network: Network | None = None, health: str = PATIENT, afar: Network | None = None
+) -> Iterator[Pool]:
     """Run a pool; from when every backend is UP."""
-    with laid_out(members, network, health) as pool, ExitStack() as stack:
+    with laid_out(members, network, health, afar) as pool, ExitStack() as stack:
         for each in members:
             stack.enter_context(pool.daemon(each.name))
         stack.enter_context(pool.gateway())
