@@ -8,8 +8,11 @@ from ntspool.app.keykeeper import KeySettings
 from ntspool.errors import CertificateError
 from ntspool.net.checker import CheckSettings
 from ntspool.net.tls import read_certificate
+from ntspool.pool.access import Access
 from ntspool.pool.health import Rules
+from ntspool.pool.limits import PrefixLimit
 from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules
+from ntspool.pool.shedding import QueueLimit
 
 
 def backends(declared: config.Config) -> tuple[Backend, ...]:
@@ -49,7 +52,16 @@ def check_settings(declared: config.Config) -> CheckSettings:
 
 def session_rules(declared: config.Config) -> SessionRules:
     """Return what holds for every session."""
-    return SessionRules(declared.limits.session_timeout, declared.limits.sessions)
+    limits = declared.limits
+    return SessionRules(
+        timeout=limits.session_timeout,
+        limit=limits.sessions,
+        access=Access(limits.allow, limits.deny),
+        per_address=PrefixLimit(**dict(limits.per_address)),
+        per_network=PrefixLimit(**dict(limits.per_network)),
+        queue=QueueLimit(limits.queue.target, limits.queue.interval) if limits.queue.target else None,
+        proxies=tuple(Access(each.proxy_from) if each.proxy_from else None for each in declared.listen),
+    )
 
 
 def log_settings(declared: config.Config) -> LogSettings:

@@ -242,7 +242,7 @@ def _stamps(declared_config: config.Config) -> list[tuple[int, int, int]]:
 
 def _listen(declared_config: config.Config) -> list[socket.socket]:
     sockets: list[socket.socket] = []
-    for endpoint in declared_config.listen:
+    for endpoint in (each.address for each in declared_config.listen):
         try:
             sockets.append(listen(endpoint.host, endpoint.port))
         except OSError as error:

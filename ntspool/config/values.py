@@ -95,12 +95,13 @@ def ip_address(value: object) -> Address:
         address = None
     if address is None:
         raise ValueError(f"{show(value)} is not an IP address; {wanted}")
-    if address.is_unspecified or address.is_multicast or _is_local_notation(address):
+    if address.is_unspecified or address.is_multicast or is_local_notation(address):
         raise ValueError(f"{show(value)} is not one host's address that clients can use; {wanted}")
     return address
 
 
-def _is_local_notation(address: Address) -> bool:
+def is_local_notation(address: Address) -> bool:
+    """Tell whether an address means something on this machine only: it has a zone, or maps IPv4 into IPv6."""
     return isinstance(address, IPv6Address) and bool(address.scope_id or address.ipv4_mapped)
 
 
@@ -113,7 +114,7 @@ def endpoint(value: object) -> Endpoint:
         address = parse_ip(host[1:-1] if bracketed else host)
     except ValueError:
         raise ValueError(f"{show(value)} is not an IP address and a port; {wanted}") from None
-    if _is_local_notation(address):
+    if is_local_notation(address):
         raise ValueError(f"{show(value)} has a zone or maps IPv4 into IPv6; {wanted}")
     if bracketed != (address.version == 6):
         raise ValueError(f"{show(value)} has brackets where they do not belong or lacks them; {wanted}")

@@ -6,7 +6,10 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
+from ntspool.pool.access import EVERYBODY, Access
 from ntspool.pool.cookies import CookieFormat, ServerKey
+from ntspool.pool.limits import UNLIMITED, PrefixLimit
+from ntspool.pool.shedding import QueueLimit
 from ntspool.wire.aead import Aead
 
 Address = IPv4Address | IPv6Address
@@ -91,10 +94,21 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """What holds for every session: its deadline in seconds, and how many may be open in a worker."""
+    """What holds for every session: its deadline in seconds, and who may have one; all counts are a worker's own.
+
+    `limit` is how many sessions may be open, `per_address` and `per_network` what is left of that to one client and
+    to its network, `queue` when too many wait for theirs (None: never). `proxies` tells for each listening socket, in
+    their order, from which networks a load balancer puts the PROXY protocol's header first (None: clients come
+    straight); sockets without an entry are clients' own.
+    """
 
     timeout: float
     limit: int
+    access: Access = EVERYBODY
+    per_address: PrefixLimit = UNLIMITED
+    per_network: PrefixLimit = UNLIMITED
+    queue: QueueLimit | None = None
+    proxies: tuple[Access | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
