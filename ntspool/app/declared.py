@@ -1,6 +1,7 @@
 """From backends.yaml to what the floors below work with."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ntspool import config
@@ -50,8 +51,8 @@ def check_settings(declared: config.Config) -> CheckSettings:
     return CheckSettings(health.interval, health.timeout, Rules(health.rise, health.fall))
 
 
-def session_rules(declared: config.Config) -> SessionRules:
-    """Return what holds for every session."""
+def session_rules(declared: config.Config, listening: Sequence[config.Listen]) -> SessionRules:
+    """Return what holds for every session on the sockets that listen as in `listening`."""
     limits = declared.limits
     return SessionRules(
         timeout=limits.session_timeout,
@@ -60,7 +61,7 @@ def session_rules(declared: config.Config) -> SessionRules:
         per_address=PrefixLimit(**dict(limits.per_address)),
         per_network=PrefixLimit(**dict(limits.per_network)),
         queue=QueueLimit(limits.queue.target, limits.queue.interval) if limits.queue.target else None,
-        proxies=tuple(Access(each.proxy_from) if each.proxy_from else None for each in declared.listen),
+        proxies=tuple(Access(each.proxy_from) if each.proxy_from else None for each in listening),
     )
 
 

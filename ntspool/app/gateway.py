@@ -56,6 +56,7 @@ class Gateway:
         self._path = path
         self._clock = clock
         self._config = config.load(path)
+        self._listening = self._config.listen
         self._certificate_stamps = _stamps(self._config)
         self._certificates = declared.certificates(self._config)
         self._backends = declared.backends(self._config)
@@ -190,7 +191,7 @@ class Gateway:
         return Snapshot(
             revision=self._revision,
             certificates=self._certificates,
-            rules=declared.session_rules(self._config),
+            rules=declared.session_rules(self._config, self._listening),
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
         )

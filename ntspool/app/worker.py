@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import uvloop
 
+from ntspool.net.admission import Admission
 from ntspool.net.channel import Applied, Channel, Tally
 from ntspool.net.connection import Rulebook
 from ntspool.net.listener import Listener, prepare
@@ -30,7 +31,8 @@ class Worker:
 
     def __init__(self, channel: Channel, sockets: Sequence[socket.socket]) -> None:
         self._channel = channel
-        self._listener = Listener(sockets, lambda: self._rulebook, self._end_session)
+        self._admission = Admission()
+        self._listener = Listener(sockets, lambda: self._rulebook, self._end_session, self._admission)
         self._log: SessionLog
         self._rulebook: Rulebook
         self._minted: Counter[int] = Counter()
@@ -60,9 +62,10 @@ class Worker:
         """Tell the control process what was done, whenever there is something to tell."""
         while True:
             await asyncio.sleep(TALLY_INTERVAL)
-            if self._minted:
-                minted, self._minted = self._minted, Counter()
-                await self._channel.send(Tally(minted))
+            minted, self._minted = self._minted, Counter()
+            turned_away = self._admission.take_counts()
+            if minted or turned_away:
+                await self._channel.send(Tally(minted, turned_away))
 
     def _adopt(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         if before is None or snapshot.log != before.log:
@@ -70,6 +73,7 @@ class Worker:
             self._log = SessionLog(snapshot.log, asyncio.get_running_loop().call_soon)
         same = before is not None and snapshot.certificates == before.certificates
         self._rulebook = prepare(snapshot, self._rulebook if same else None)
+        self._admission.adopt(snapshot.rules)
         if before is None:
             # What was made so far stays: no collection need look at it again.
             gc.collect()

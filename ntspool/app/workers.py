@@ -9,12 +9,17 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from ntspool.net.channel import Applied, Channel
+from ntspool.pool.limits import TurnedAway
 from ntspool.pool.model import Snapshot
 
 FIRST_BACK_OFF = 0.5
 """Seconds before a dead worker is replaced; doubled each time it dies young."""
 
 LONGEST_BACK_OFF = 30.0
+
+TELL_INTERVAL = 10.0
+"""Seconds between two lines about clients that were turned away."""
+
 _OLD_ENOUGH = 60.0
 
 log = structlog.get_logger()
@@ -24,11 +29,13 @@ class Workers:
     """Keeps worker processes running on listening sockets that stay open here.
 
     A worker that dies loses its own sessions only: the queue of the sockets lives on with the control process.
-    `minted` counts the sessions of all workers by the key id that they were minted under.
+    `minted` counts the sessions of all workers by the key id that they were minted under, `turned_away` the clients
+    that they turned away before TLS by the reason.
     """
 
     def __init__(self) -> None:
         self.minted: Counter[int] = Counter()
+        self.turned_away: Counter[TurnedAway] = Counter()
         self._sockets: Sequence[socket.socket] = ()
         self._snapshot: Snapshot
         self._news = asyncio.Condition()
@@ -45,6 +52,7 @@ class Workers:
         """Start `count` workers; returns once every one serves `snapshot`."""
         self._sockets, self._snapshot = sockets, snapshot
         self._keepers = [asyncio.create_task(self._keep(index)) for index in range(count)]
+        self._keepers.append(asyncio.create_task(self._tell_turned_away()))
         await self._wait_until(lambda: len(self._applied) == count)
 
     async def publish(self, snapshot: Snapshot) -> None:
@@ -89,12 +97,23 @@ class Workers:
                     await self._note(index, news.revision)
                 else:
                     self.minted.update(news.minted)
+                    self.turned_away.update(news.turned_away)
             log.error("worker died", worker=index, status=await process.wait())
         finally:
             feeding.cancel()
             # A worker ends when its channel does.
             channel.close()
             await self._note(index, None)
+
+    async def _tell_turned_away(self) -> None:
+        """Log what was turned away, a line for all of an interval: a flood must not be one in the logs, too."""
+        told: Counter[TurnedAway] = Counter()
+        while True:
+            await asyncio.sleep(TELL_INTERVAL)
+            news, told = self.turned_away - told, self.turned_away.copy()
+            if news:
+                reasons = {str(why): count for why, count in news.items()}
+                log.warning("turned away", clients=news.total(), seconds=TELL_INTERVAL, reasons=reasons)
 
     async def _feed(self, channel: Channel) -> None:
         sent = -1

@@ -11,15 +11,11 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
 
 from ntspool.pool.access import Access
-from ntspool.pool.limits import SALT_LENGTH, Limits, Place, TurnedAway
+from ntspool.pool.limits import SALT_LENGTH, UNLIMITED, Limits, Place, TurnedAway
 from ntspool.pool.model import SessionRules
 from ntspool.pool.shedding import Shedder
-
-HEADER_DEADLINE: Final = 1.0
-"""Seconds for the header of the PROXY protocol: a balancer sends it at once, and is not far away."""
 
 _LAST_DATA_SENT = struct.Struct("=44xI")
 
@@ -27,18 +23,19 @@ _LAST_DATA_SENT = struct.Struct("=44xI")
 class Admission:
     """Lets clients in by the rules that were adopted last, and counts those turned away by their reasons.
 
-    A client that is let in, with its Place, must be released when its session ends. `clock` is time.monotonic's like.
+    `adopt` rules before anybody comes. A client that is let in, with its Place, must be released when its session
+    ends. `clock` returns seconds and never goes back.
     """
 
-    def __init__(self, rules: SessionRules, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rules = rules
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rules: SessionRules
         self._clock = clock
-        self._limits = Limits(rules.per_address, rules.per_network, os.urandom(SALT_LENGTH))
-        self._shedder = Shedder(rules.queue)
+        self._limits = Limits(UNLIMITED, UNLIMITED, os.urandom(SALT_LENGTH))
+        self._shedder = Shedder(None)
         self._turned_away: Counter[TurnedAway] = Counter()
 
     def adopt(self, rules: SessionRules) -> None:
-        """Go on by other rules; what is known of the prefixes stays."""
+        """Go on by these rules; what is known of the prefixes stays."""
         self._rules = rules
         self._limits.addresses.limit = rules.per_address
         self._limits.networks.limit = rules.per_network

@@ -110,6 +110,10 @@ class SessionRules:
     queue: QueueLimit | None = None
     proxies: tuple[Access | None, ...] = ()
 
+    def trusted(self, index: int) -> Access | None:
+        """Return from where balancers come to the listening socket at `index`; None where clients come straight."""
+        return self.proxies[index] if index < len(self.proxies) else None
+
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
