@@ -37,8 +37,8 @@ class Admission:
     def adopt(self, rules: SessionRules) -> None:
         """Go on by these rules; what is known of the prefixes stays."""
         self._rules = rules
-        self._limits.addresses.limit = rules.per_address
-        self._limits.networks.limit = rules.per_network
+        self._limits.addresses.adopt(rules.per_address)
+        self._limits.networks.adopt(rules.per_network)
         self._shedder.limit = rules.queue
 
     def take_counts(self) -> Counter[TurnedAway]:
@@ -62,12 +62,10 @@ class Admission:
             return TurnedAway.DENIED
         if open_sessions >= self._rules.limit:
             return TurnedAway.SESSIONS
-        verdict = self._limits.admit(packed, self._clock())
-        # Last of all: a flood from one prefix must not make others go.
-        if not isinstance(verdict, TurnedAway) and self._sheds(accepted):
-            self._limits.release(verdict)
+        # Before the prefixes, which cost more to look at: in overload, what it takes to turn one away is dear.
+        if self._sheds(accepted):
             return TurnedAway.OVERLOAD
-        return verdict
+        return self._limits.admit(packed, self._clock())
 
     def admit_balancer(self, accepted: socket.socket, packed: bytes, trusted: Access, open_sessions: int) -> bool:
         """Tell whether a connection from `packed`, which must be a trusted balancer's, may go on to send its header.

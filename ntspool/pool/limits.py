@@ -22,6 +22,7 @@ and there is no token left when it is `burst / rate` ahead.
 from array import array
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Final
 
 SLOTS: Final = 1 << 16
@@ -67,21 +68,24 @@ UNLIMITED: Final = PrefixLimit()
 
 
 class PrefixTable:
-    """The prefixes of one length, in a fixed number of `slots` (a power of two); `salt` is secret and random.
+    """The prefixes of one length, in a fixed number of `slots` (a power of two); `salt` is secret and random."""
 
-    `limit` may be changed at any time.
-    """
-
-    __slots__ = ("_full_at", "_hashes", "_mask", "_open", "_salt", "limit")
+    __slots__ = ("_ahead", "_full_at", "_hashes", "_mask", "_most", "_open", "_salt", "_spacing")
 
     def __init__(self, limit: PrefixLimit, salt: bytes, slots: int = SLOTS) -> None:
-        self.limit = limit
         self._salt = salt
         self._mask = slots - 1
         # One slot more: the one that is shared.
         self._hashes = array("q", bytes(8 * (slots + 1)))
         self._full_at = array("d", bytes(8 * (slots + 1)))
         self._open = array("i", bytes(4 * (slots + 1)))
+        self.adopt(limit)
+
+    def adopt(self, limit: PrefixLimit) -> None:
+        """Go on by another limit; what is known of the prefixes stays."""
+        self._most = inf if limit.sessions is None else limit.sessions
+        self._spacing = 0.0 if limit.rate is None else 1 / limit.rate
+        self._ahead = inf if limit.rate is None else (limit.burst - 1 + _ROUNDING) / limit.rate
 
     def slot(self, prefix: bytes, now: float) -> int:
         """Return the slot of a prefix at `now`, any clock that never goes back; only valid until the next call.
@@ -89,39 +93,41 @@ class PrefixTable:
         A slot that a session is counted in stays its prefix's until that has ended.
         """
         key, hashes, mask = hash(self._salt + prefix), self._hashes, self._mask
-        step = key >> 32 | 1
-        place = key
-        for _ in range(_WAYS):
-            if hashes[place & mask] == key:
-                return place & mask
-            place += step
-        place = key
-        for _ in range(_WAYS):
-            slot = place & mask
+        slot = key & mask
+        if hashes[slot] == key:
+            return slot
+        ways = range(key, key + _WAYS * (step := key >> 32 | 1), step)
+        for way in ways:
+            if hashes[way & mask] == key:
+                return way & mask
+        for way in ways:
+            slot = way & mask
             if not self._open[slot] and self._full_at[slot] <= now:
                 hashes[slot] = key
                 return slot
-            place += step
         return mask + 1
 
     def has_room(self, slot: int) -> bool:
         """Tell whether one more session may be open."""
-        return self.limit.sessions is None or self._open[slot] < self.limit.sessions
+        return self._open[slot] < self._most
 
     def has_token(self, slot: int, now: float) -> bool:
         """Tell whether the bucket has a token left at `now`."""
-        rate = self.limit.rate
-        return rate is None or (self._full_at[slot] - now) * rate <= self.limit.burst - 1 + _ROUNDING
+        return self._full_at[slot] - now <= self._ahead
 
     def take(self, slot: int, now: float) -> None:
         """Count one more open session, and take a token."""
         self._open[slot] += 1
-        if self.limit.rate is not None:
-            self._full_at[slot] = max(self._full_at[slot], now) + 1 / self.limit.rate
+        self._full_at[slot] = max(self._full_at[slot], now) + self._spacing
 
     def give_back(self, slot: int) -> None:
         """Count one open session less."""
         self._open[slot] -= 1
+
+    @property
+    def size(self) -> int:
+        """How many bytes the table takes, which does not change."""
+        return sum(each.itemsize * len(each) for each in (self._hashes, self._full_at, self._open))
 
 
 class Limits:

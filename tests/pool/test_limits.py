@@ -92,7 +92,7 @@ def test_without_limits_everybody_comes_in_and_counts_are_kept_for_when_there_ar
     table = limits()
     places = [table.admit(packed("192.0.2.1"), 0.0) for _ in range(1000)]
     assert not any(isinstance(each, TurnedAway) for each in places)
-    table.addresses.limit = PrefixLimit(sessions=1000)
+    table.addresses.adopt(PrefixLimit(sessions=1000))
     assert table.admit(packed("192.0.2.1"), 0.0) is TurnedAway.ADDRESS_SESSIONS
     table.release(places.pop())
     assert not isinstance(table.admit(packed("192.0.2.1"), 0.0), TurnedAway)
@@ -152,18 +152,18 @@ def test_at_the_default_size_slots_are_found_while_a_third_is_taken():
     assert refused < 10
 
 
+def size(table):
+    return sum(sys.getsizeof(each) for each in (table._hashes, table._full_at, table._open))
+
+
 def test_memory_does_not_grow():
     table = PrefixTable(PrefixLimit(rate=10.0, burst=10), SALT)
-
-    def size():
-        return sum(sys.getsizeof(each) for each in (table._hashes, table._full_at, table._open))
-
-    before = size()
-    assert before < 1_400_000
+    before = size(table)
+    assert table.size < before < 1_400_000
     for number in range(100_000):
         table.take(slot := table.slot(number.to_bytes(8, "big"), number), number)
         table.give_back(slot)
-    assert size() == before
+    assert size(table) == before
 
 
 def test_the_salt_decides_where_a_prefix_stands():
