@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from ntspool.pool.access import Access
 from ntspool.pool.limits import SALT_LENGTH, UNLIMITED, Limits, Place, TurnedAway
 from ntspool.pool.model import SessionRules
 from ntspool.pool.shedding import Shedder
@@ -31,7 +30,8 @@ class Admission:
         self._rules: SessionRules
         self._clock = clock
         self._limits = Limits(UNLIMITED, UNLIMITED, os.urandom(SALT_LENGTH))
-        self._shedder = Shedder(None)
+        # One for each listening socket: each has a queue of its own, and one may be empty while another overflows.
+        self._shedders: dict[int, Shedder] = {}
         self._turned_away: Counter[TurnedAway] = Counter()
 
     def adopt(self, rules: SessionRules) -> None:
@@ -39,7 +39,8 @@ class Admission:
         self._rules = rules
         self._limits.addresses.adopt(rules.per_address)
         self._limits.networks.adopt(rules.per_network)
-        self._shedder.limit = rules.queue
+        for each in self._shedders.values():
+            each.limit = rules.queue
 
     def take_counts(self) -> Counter[TurnedAway]:
         """Return how many were turned away since the last call."""
@@ -50,34 +51,35 @@ class Admission:
         """Count a client that is turned away."""
         self._turned_away[why] += 1
 
-    def admit(self, accepted: socket.socket, packed: bytes, open_sessions: int) -> Place | None:
+    def admit(self, queue: int, accepted: socket.socket, packed: bytes, open_sessions: int) -> Place | None:
         """Let in a client that was accepted from `packed` (4 or 16 bytes), or count it and return None.
 
-        `open_sessions` are those that the worker has already.
+        `queue` is the index of the listening socket, `open_sessions` are those that the worker has already.
         """
-        return self._counted(self._decide(accepted, packed, open_sessions))
+        return self._counted(self._decide(queue, accepted, packed, open_sessions))
 
-    def _decide(self, accepted: socket.socket, packed: bytes, open_sessions: int) -> Place | TurnedAway:
+    def _decide(self, queue: int, accepted: socket.socket, packed: bytes, open_sessions: int) -> Place | TurnedAway:
         if not self._rules.access.allows(packed):
             return TurnedAway.DENIED
         if open_sessions >= self._rules.limit:
             return TurnedAway.SESSIONS
         # Before the prefixes, which cost more to look at: in overload, what it takes to turn one away is dear.
-        if self._sheds(accepted):
+        if self._sheds(queue, accepted):
             return TurnedAway.OVERLOAD
         return self._limits.admit(packed, self._clock())
 
-    def admit_balancer(self, accepted: socket.socket, packed: bytes, trusted: Access, open_sessions: int) -> bool:
+    def admit_balancer(self, queue: int, accepted: socket.socket, packed: bytes, open_sessions: int) -> bool:
         """Tell whether a connection from `packed`, which must be a trusted balancer's, may go on to send its header.
 
         A balancer's connections are those of many clients: its own prefix is under no limit. `admit_behind` the
         client that the header names.
         """
-        if not trusted.allows(packed):
+        trusted = self._rules.trusted(queue)
+        if trusted is None or not trusted.allows(packed):
             self.turn_away(TurnedAway.UNTRUSTED_PROXY)
         elif open_sessions >= self._rules.limit:
             self.turn_away(TurnedAway.SESSIONS)
-        elif self._sheds(accepted):
+        elif self._sheds(queue, accepted):
             self.turn_away(TurnedAway.OVERLOAD)
         else:
             return True
@@ -99,10 +101,13 @@ class Admission:
             return None
         return verdict
 
-    def _sheds(self, accepted: socket.socket) -> bool:
+    def _sheds(self, queue: int, accepted: socket.socket) -> bool:
         if self._rules.queue is None:
             return False
-        return self._shedder.sheds(seconds_waited(accepted), self._clock())
+        shedder = self._shedders.get(queue)
+        if shedder is None:
+            shedder = self._shedders[queue] = Shedder(self._rules.queue)
+        return shedder.sheds(seconds_waited(accepted), self._clock())
 
 
 def seconds_waited(accepted: socket.socket) -> float:

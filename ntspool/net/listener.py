@@ -15,7 +15,6 @@ from ntspool.net.connection import Accepted, Connection, Rulebook
 from ntspool.net.proxied import Anteroom
 from ntspool.net.servertls import server_context
 from ntspool.net.session import Report
-from ntspool.pool.access import Access
 from ntspool.pool.limits import Place
 from ntspool.pool.model import Snapshot
 from ntspool.pool.negotiation import Negotiator
@@ -161,7 +160,7 @@ class Listener:
             self._end(connection)
 
     def _accept(self, listening: _Listening) -> None:
-        trusted, let_in = self._rulebook().rules.trusted(listening.index), 0
+        proxied, let_in = self._rulebook().rules.trusted(listening.index) is not None, 0
         for _ in range(TAKE_BATCH):
             try:
                 accepted, peer = listening.accept()
@@ -170,17 +169,17 @@ class Listener:
             except OSError as error:
                 self._back_off(error)
                 return
-            let_in += self._let_in(accepted, peer[0], trusted)
+            let_in += self._let_in(listening.index, accepted, peer[0], proxied)
             if let_in == ACCEPT_BATCH:
                 return
 
-    def _let_in(self, accepted: socket.socket, peer: str, trusted: Access | None) -> bool:
+    def _let_in(self, queue: int, accepted: socket.socket, peer: str, proxied: bool) -> bool:
         """Begin a session, or what comes before it, unless the client is turned away; tell whether it was let in."""
         now = time.monotonic()
-        if trusted is not None:
-            return self._anteroom.let_in(accepted, peer, trusted, self.open_sessions, now)
+        if proxied:
+            return self._anteroom.let_in(queue, accepted, peer, self.open_sessions, now)
         packed = packed_address(peer)
-        place = self._admission.admit(accepted, packed, self.open_sessions)
+        place = self._admission.admit(queue, accepted, packed, self.open_sessions)
         if place is None:
             accepted.close()
             return False
@@ -219,6 +218,6 @@ class Listener:
         for connection in tuple(takewhile(lambda each: each.deadline <= now, self._open.values())):
             connection.expire()
             self._end(connection)
-        self._anteroom.sweep(now)
+        self._anteroom.sweep(now, self._rulebook().rules.timeout)
         self._check_idle()
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

@@ -9,7 +9,6 @@ from typing import Final
 from ntspool.errors import WireError
 from ntspool.net.admission import Admission, packed_address
 from ntspool.net.connection import Accepted
-from ntspool.pool.access import Access
 from ntspool.pool.limits import Place, TurnedAway
 from ntspool.wire.proxy2 import MAX_HEADER, ProxyHeader, read_header
 
@@ -39,10 +38,10 @@ class Anteroom:
     def __contains__(self, descriptor: int) -> bool:
         return descriptor in self._waiting
 
-    def let_in(self, accepted: socket.socket, peer: str, trusted: Access, open_sessions: int, now: float) -> bool:
-        """Take in a connection that was accepted from `peer` if that is a balancer in `trusted`; else close it."""
+    def let_in(self, queue: int, accepted: socket.socket, peer: str, open_sessions: int, now: float) -> bool:
+        """Take in a connection that was accepted from `peer` at the listening socket `queue`, or close it."""
         packed = packed_address(peer)
-        if not self._admission.admit_balancer(accepted, packed, trusted, open_sessions):
+        if not self._admission.admit_balancer(queue, accepted, packed, open_sessions):
             accepted.close()
             return False
         self._epoll.register(accepted.fileno(), select.EPOLLIN)
@@ -61,9 +60,9 @@ class Anteroom:
             del self._waiting[descriptor]
             self._let_through(waiting.connection, header)
 
-    def sweep(self, now: float) -> None:
-        """Close the connections whose deadline has passed."""
-        latest = now - HEADER_DEADLINE
+    def sweep(self, now: float, timeout: float) -> None:
+        """Close the connections whose deadline has passed, which is no later than their sessions' `timeout`."""
+        latest = now - min(HEADER_DEADLINE, timeout)
         for descriptor, _ in tuple(takewhile(lambda each: each[1].connection.began <= latest, self._waiting.items())):
             self._turn_away(descriptor)
 

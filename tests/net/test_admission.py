@@ -27,8 +27,8 @@ class Scene:
         self.admission.adopt(SessionRules(5.0, 10, **rules))
         monkeypatch.setattr("ntspool.net.admission.seconds_waited", lambda _: self.waited)
 
-    def admit(self, packed=CLIENT, open_sessions=0):
-        return self.admission.admit(None, packed, open_sessions)
+    def admit(self, packed=CLIENT, open_sessions=0, queue=0):
+        return self.admission.admit(queue, None, packed, open_sessions)
 
     def overload(self):
         self.waited = 0.2
@@ -91,11 +91,11 @@ def test_new_rules_hold_at_once_and_what_is_known_stays(scene):
 
 
 def test_a_balancer_is_under_the_limits_of_all_and_its_clients_under_their_own(scene):
-    it = scene(per_address=PrefixLimit(sessions=1), access=Access(deny=(ip_network("10.0.0.0/8"),)))
-    assert [it.admission.admit_balancer(None, BALANCER, TRUSTED, number) for number in range(11)] == [True] * 10 + [
-        False
-    ]
-    assert not it.admission.admit_balancer(None, OTHER, TRUSTED, 0)
+    it = scene(
+        per_address=PrefixLimit(sessions=1), access=Access(deny=(ip_network("10.0.0.0/8"),)), proxies=(None, TRUSTED)
+    )
+    assert [it.admission.admit_balancer(1, None, BALANCER, number) for number in range(11)] == [True] * 10 + [False]
+    assert not it.admission.admit_balancer(1, None, OTHER, 0)
     assert it.admission.admit_behind(CLIENT)
     assert it.admission.admit_behind(CLIENT) is None
     assert it.admission.admit_behind(BALANCER) is None
@@ -108,9 +108,20 @@ def test_a_balancer_is_under_the_limits_of_all_and_its_clients_under_their_own(s
 
 
 def test_in_overload_balancers_are_shed_too(scene):
-    it = scene(queue=QueueLimit(0.1, 0.25))
+    it = scene(queue=QueueLimit(0.1, 0.25), proxies=(TRUSTED,))
     it.overload()
-    assert not it.admission.admit_balancer(None, BALANCER, TRUSTED, 0)
+    assert not it.admission.admit_balancer(0, None, BALANCER, 0)
+
+
+def test_each_listening_socket_has_a_queue_of_its_own(scene):
+    it = scene(queue=QueueLimit(0.1, 0.25))
+    for step in range(10):
+        it.waited = 0.2
+        shed = it.admit() is None
+        it.waited = 0.0
+        assert it.admit(queue=1), step
+        it.now += 0.1
+    assert shed
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from ipaddress import ip_network
 
 import pytest
@@ -105,6 +106,18 @@ def test_a_balancer_that_says_nothing_is_closed_at_the_headers_deadline_and_not_
             return it.admission.take_counts()
 
     assert not asyncio.run(scene())
+
+
+def test_the_headers_deadline_is_no_later_than_the_sessions(pki):
+    async def scene():
+        async with running(pki, timeout=0.2) as it:
+            began = time.monotonic()
+            reader, writer = await asyncio.open_connection(*it.address)
+            assert await reader.read() == b""
+            writer.close()
+            return time.monotonic() - began
+
+    assert 0.2 <= asyncio.run(scene()) < proxied.HEADER_DEADLINE
 
 
 def test_from_elsewhere_nobody_comes_in_whatever_he_sends(pki):
