@@ -8,7 +8,7 @@ from pathlib import Path
 from compare import KINDS, load
 from contestants import Place, Running
 
-TIMES = (0.7, 1.0, 1.5, 3.0)
+TIMES = (0.5, 0.7, 0.9, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
 def curve(place: Place, running: Running, seconds: float) -> None:
