@@ -75,7 +75,7 @@ class RefusedError(LocalError):
 
 
 class UnreachableError(LocalError):
-    """No gateway answers at its admin socket."""
+    """No gateway answers: at its admin socket, or at the port that a load should go to."""
 
 
 class StateError(LocalError):

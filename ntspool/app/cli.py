@@ -11,6 +11,7 @@ import click
 from ntspool import __version__
 from ntspool.app.cli_agent import agent
 from ntspool.app.cli_backend import backend
+from ntspool.app.cli_bench import bench
 from ntspool.app.cli_keys import keys
 from ntspool.errors import ConfigError, NtspoolError, RefusedError, UnreachableError
 
@@ -124,8 +125,8 @@ def demo(once: bool, backends: str) -> None:
     sys.exit(run(once=once, chrony=backends == "chrony"))
 
 
-for group in (agent, backend, keys):
-    cli.add_command(group)
+for command in (agent, backend, bench, keys):
+    cli.add_command(command)
 
 
 def _exit_status(error: NtspoolError) -> int:

@@ -6,30 +6,64 @@ from pathlib import Path
 
 from ntspool import config
 from ntspool.app.keykeeper import KeySettings
-from ntspool.errors import CertificateError
-from ntspool.net.checker import CheckSettings
+from ntspool.errors import CertificateError, LocalError
+from ntspool.net.checksettings import CheckSettings
+from ntspool.net.resolver import recall
+from ntspool.net.store import FileStore
 from ntspool.net.tls import read_certificate
+from ntspool.pool import discovery
 from ntspool.pool.access import Access
+from ntspool.pool.discovery import Declared, Discovered, Entry
 from ntspool.pool.health import Rules
 from ntspool.pool.limits import PrefixLimit
 from ntspool.pool.model import Backend, Certificate, LogSettings, SessionRules
+from ntspool.pool.resolving import DnsSettings
+from ntspool.pool.sample import Limits
 from ntspool.pool.shedding import QueueLimit
 
 
+def entries(declared: config.Config) -> tuple[Entry, ...]:
+    """Return the backends of a configuration, with names in place of what is to be resolved."""
+    return tuple(map(_entry, declared.backends))
+
+
 def backends(declared: config.Config) -> tuple[Backend, ...]:
-    """Return the backends of a configuration."""
-    return tuple(
-        Backend(
-            name=each.name,
-            addresses=each.address,
-            port=each.port,
-            weight=each.weight,
-            cookies=each.cookies,
-            aeads=each.aeads,
-            key_group=each.key_group,
-        )
-        for each in declared.backends
+    """Return the backends of a configuration as they were last resolved by a gateway, for commands without one.
+
+    Raises StateError.
+    """
+    found, _ = discovery.backends(entries(declared), recall(FileStore(declared.state)))
+    return found
+
+
+def find_backend(declared: config.Config, name: str, path: Path) -> Backend:
+    """Return the backend `name` of the configuration read from `path`; raises LocalError when there is none."""
+    known = backends(declared)
+    found = next((each for each in known if each.name == name), None)
+    if found is None:
+        names = ", ".join(each.name for each in known)
+        raise LocalError(f"there is no backend {name!r} in {path}; there are {names}")
+    return found
+
+
+def _entry(declared: config.Backend) -> Entry:
+    backend = Backend(
+        name=declared.name,
+        addresses=tuple(each for each in declared.address if not isinstance(each, str)),
+        port=declared.port,
+        weight=declared.weight,
+        cookies=declared.cookies,
+        aeads=declared.aeads,
+        key_group=declared.key_group,
     )
+    if declared.srv:
+        return Discovered(declared.srv, backend, frozenset(declared.model_fields_set & {"port", "weight"}))
+    return Declared(backend, tuple(each for each in declared.address if isinstance(each, str)))
+
+
+def dns_settings(declared: config.Config) -> DnsSettings:
+    """Return which DNS servers are asked, and how long."""
+    return DnsSettings(tuple((each.host, each.port) for each in declared.dns.servers), declared.dns.timeout)
 
 
 def certificates(declared: config.Config) -> tuple[Certificate, ...]:
@@ -48,7 +82,17 @@ def certificates(declared: config.Config) -> tuple[Certificate, ...]:
 def check_settings(declared: config.Config) -> CheckSettings:
     """Return how backends are probed."""
     health = declared.health
-    return CheckSettings(health.interval, health.timeout, Rules(health.rise, health.fall))
+    return CheckSettings(
+        interval=health.interval,
+        timeout=health.timeout,
+        rules=Rules(health.rise, health.fall),
+        fast_interval=health.fast_interval,
+        down_interval=health.down_interval,
+        slow_start=health.slow_start,
+        panic=health.panic / 100,
+        max_offset=health.max_offset,
+        limits=Limits(health.max_stratum, health.max_distance),
+    )
 
 
 def session_rules(declared: config.Config, listening: Sequence[config.Listen]) -> SessionRules:

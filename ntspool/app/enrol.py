@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from ntspool import config
+from ntspool.app import declared
 from ntspool.errors import LocalError
 from ntspool.net import enrolment
 from ntspool.net.sealed import read_seal
@@ -13,17 +14,15 @@ from ntspool.net.store import FileStore
 
 def new_token(path: Path, name: str) -> str:
     """Return a token for an agent of the backend `name`; raises LocalError when there is no such backend."""
-    declared = config.load(path)
-    if name not in (each.name for each in declared.backends):
-        names = ", ".join(each.name for each in declared.backends)
-        raise LocalError(f"there is no backend {name!r} in {path}; there are {names}")
+    stated = config.load(path)
+    declared.find_backend(stated, name, path)
     return enrolment.create_token(
-        FileStore(declared.state),
+        FileStore(stated.state),
         name,
         time.time(),
         enrolment.TOKEN_LIFE,
         os.urandom,
-        seal=read_seal(declared.keys.encryption_key),
+        seal=read_seal(stated.keys.encryption_key),
     )
 
 

@@ -5,13 +5,15 @@ import time
 from pathlib import Path
 
 from ntspool import config
-from ntspool.errors import LocalError, StateError
+from ntspool.app import declared
+from ntspool.errors import StateError
 from ntspool.net.atomic import write_atomically
 from ntspool.net.keystore import KeyStore
 from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
 from ntspool.pool import keyfiles
 from ntspool.pool.keyring import Keyring
+from ntspool.pool.model import Backend
 
 _WATCH_INTERVAL = 1.0
 
@@ -26,25 +28,22 @@ def key_file(path: Path, name: str) -> bytes:
 
     Raises LocalError when there is no such backend, ConfigError and StateError as their sources do.
     """
-    declared = config.load(path)
-    backend = next((each for each in declared.backends if each.name == name), None)
-    if backend is None:
-        names = ", ".join(each.name for each in declared.backends)
-        raise LocalError(f"there is no backend {name!r} in {path}; there are {names}")
-    return _render(_key_store(declared).load_or_create(time.time()), backend)
+    stated = config.load(path)
+    backend = declared.find_backend(stated, name, path)
+    return _render(_key_store(stated).load_or_create(time.time()), backend)
 
 
 def watch_directory(path: Path, directory: Path) -> None:
     """Keep a file for every backend of the configuration at `path` fresh in `directory`, until interrupted."""
-    seen: tuple[config.Config, Keyring] | None = None
+    seen: tuple[tuple[Backend, ...], Keyring] | None = None
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            declared = config.load(path)
-            keyring = _key_store(declared).load_or_create(time.time())
-            if (declared, keyring) != seen:
-                for backend in declared.backends:
+            stated = config.load(path)
+            backends, keyring = declared.backends(stated), _key_store(stated).load_or_create(time.time())
+            if (backends, keyring) != seen:
+                for backend in backends:
                     write(directory / backend.name, _render(keyring, backend))
-                seen = (declared, keyring)
+                seen = (backends, keyring)
             time.sleep(_WATCH_INTERVAL)
 
 
@@ -64,9 +63,9 @@ def write(output: Path, contents: bytes) -> None:
         raise StateError(f"{output} cannot be written: {error.strerror}") from error
 
 
-def _key_store(declared: config.Config) -> KeyStore:
-    return KeyStore(FileStore(declared.state), read_seal(declared.keys.encryption_key))
+def _key_store(stated: config.Config) -> KeyStore:
+    return KeyStore(FileStore(stated.state), read_seal(stated.keys.encryption_key))
 
 
-def _render(keyring: Keyring, backend: config.Backend) -> bytes:
+def _render(keyring: Keyring, backend: Backend) -> bytes:
     return keyfiles.render(backend.cookies, keyring.keys(backend.key_group, backend.cookies), int(time.time()))

@@ -18,16 +18,22 @@ from ntspool.errors import CertificateError, LocalError
 from ntspool.net.admin import AdminServer, KeyVerbs
 from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
+from ntspool.net.dns import look_up
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
+from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
 from ntspool.net.system import listen, set_up_logs
 from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.model import Backend, Serving, Snapshot, UpAddress
+from ntspool.pool.model import Backend, Serving, Snapshot
+from ntspool.pool.resolving import Outcome, Question, RecordType
 
 START_DEADLINE = 30.0
 """Seconds in which every worker must serve; beyond that something is wrong with the installation."""
+
+RESOLVE_DEADLINE = 5.0
+"""Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
 
 CERTIFICATE_INTERVAL = 5.0
 """Seconds between two looks at the certificate files."""
@@ -59,19 +65,22 @@ class Gateway:
         self._listening = self._config.listen
         self._certificate_stamps = _stamps(self._config)
         self._certificates = declared.certificates(self._config)
-        self._backends = declared.backends(self._config)
         store, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
         self._store = KeyStore(store, seal)
+        self._names_changed = asyncio.Event()
+        self._resolver = Resolver(declared.entries(self._config), self._look_up, store, self._names_changed.set)
+        self._backends = self._resolver.backends()
         keyring = self._store.load_or_create(self._clock())
         if self._store.seal_if_open():
             log.info("keyring encrypted")
         self._checker = Checker(keyring, declared.check_settings(self._config), self._request_publish, clock)
         self._revision = 0
         self._publish_wanted = asyncio.Event()
+        self._publishing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._running = AsyncExitStack()
         self._workers = Workers()
-        self._desk = KeyDesk(on_report=self._checker.hurry)
+        self._desk = KeyDesk(on_report=self._take_report)
         self._keys = KeyKeeper(
             self._store,
             self._checker,
@@ -82,8 +91,7 @@ class Gateway:
             minted=self._workers.minted,
         )
         verbs = KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke)
-        self._keys.backends = self._backends
-        self._keys.lay_out()
+        self._lay_out(self._backends)
         self._control = ControlServer(
             [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
         )
@@ -96,6 +104,9 @@ class Gateway:
         sockets = _listen(self._config)
         self._running.callback(_close, sockets)
         self._running.push_async_callback(self._checker.stop)
+        await self._resolver.start()
+        self._running.push_async_callback(self._resolver.stop)
+        await self._resolve()
         await self._checker.watch(self._backends)
         await self._start_workers(sockets)
         self._running.push_async_callback(self._admin.stop)
@@ -103,7 +114,8 @@ class Gateway:
         if self._config.control.listen:
             await self._control.start()
             self._running.push_async_callback(self._control.stop)
-        tasks = [asyncio.create_task(each()) for each in (self._publish_on_change, self._watch_certificates)]
+        routines = (self._publish_on_change, self._watch_certificates, self._follow_names)
+        tasks = [asyncio.create_task(each()) for each in routines]
         tasks.append(asyncio.create_task(self._keys.rotate_when_due()))
         self._running.push_async_callback(_cancel, tasks)
         addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
@@ -144,21 +156,49 @@ class Gateway:
                 log.warning("a restart is needed for this change", key=key)
         self._config = fresh
         self._certificate_stamps, self._certificates = stamps, certificates
-        self._backends = declared.backends(fresh)
+        self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
-        self._keys.settings, self._keys.backends = declared.key_settings(fresh), self._backends
-        self._keys.lay_out()
+        self._keys.settings = declared.key_settings(fresh)
         set_up_logs(declared.log_settings(fresh))
+        await self._resolve()
         await self._checker.watch(self._backends)
         await self.publish()
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
 
+    async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
+        return await look_up(question, declared.dns_settings(self._config))
+
+    async def _resolve(self) -> None:
+        """Resolve names that are new, and have keys ready for the agents of all backends that are known by then."""
+        await self._resolver.settle(RESOLVE_DEADLINE)
+        self._lay_out(self._resolver.backends())
+
+    def _lay_out(self, backends: tuple[Backend, ...]) -> None:
+        self._backends = self._keys.backends = backends
+        self._keys.lay_out()
+
+    async def _follow_names(self) -> None:
+        """Take over what names resolve to; an address is watched before those go that it takes the place of."""
+        while True:
+            await self._names_changed.wait()
+            async with self._reloading:
+                self._names_changed.clear()
+                fresh = self._resolver.backends()
+                if fresh == self._backends:
+                    continue
+                await self._checker.watch((*self._backends, *fresh))
+                self._lay_out(fresh)
+                await self._checker.watch(fresh)
+                await self.publish()
+
     async def publish(self) -> None:
         """Make the present state what is served; returns when every worker serves it."""
-        self._publish_wanted.clear()
-        snapshot = self._snapshot()
-        await self._workers.publish(snapshot)
-        self._served = snapshot
+        # One after the other: of two under way, the older may be the last to return.
+        async with self._publishing:
+            self._publish_wanted.clear()
+            snapshot = self._snapshot()
+            await self._workers.publish(snapshot)
+            self._served = snapshot
 
     @property
     def keys(self) -> KeyKeeper:
@@ -181,8 +221,7 @@ class Gateway:
 
     def _serving(self, backend: Backend) -> Serving:
         epoch = self._checker.mint_epoch(backend)
-        addresses = self._checker.up(backend) if epoch else ()
-        up = tuple(UpAddress(address, backend.aeads, backend.weight) for address in addresses)
+        up = self._checker.up(backend) if epoch else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
         return Serving(backend, up, key)
 
@@ -195,6 +234,9 @@ class Gateway:
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
         )
+
+    def _take_report(self, backend: str) -> None:
+        self._checker.report(backend, self._desk.reports[backend].failure)
 
     def _request_publish(self) -> None:
         self._publish_wanted.set()

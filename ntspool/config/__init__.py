@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from ntspool.config import rules
 from ntspool.config.admission import Limits, Listen
-from ntspool.config.models import Backend, Certificate, Config, Health, Keys, Log, Pool
+from ntspool.config.models import Backend, Certificate, Config, Dns, Health, Keys, Log, Pool
 from ntspool.config.values import Endpoint, expected_word
 from ntspool.config.yamlfile import Document, Mistake, Place, read, refusal, show
 
@@ -20,6 +20,7 @@ __all__ = [
     "Backend",
     "Certificate",
     "Config",
+    "Dns",
     "Endpoint",
     "Health",
     "Keys",

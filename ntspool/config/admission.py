@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, PlainValidator, model_validator
 from ntspool.config import values
 from ntspool.config.yamlfile import show
 from ntspool.pool.access import Network
+from ntspool.pool.hosts import is_local_notation
 
 LOWEST_RATE, HIGHEST_RATE = 0.001, 1e6
 """Sessions a second: from one in a quarter of an hour to more than any machine serves."""
@@ -27,7 +28,7 @@ def network(value: object) -> Network:
         found = None
     if found is None:
         raise ValueError(f"{show(value)} is not an IP network; {wanted}")
-    if values.is_local_notation(found.network_address):
+    if is_local_notation(found.network_address):
         raise ValueError(f"{show(value)} has a zone or maps IPv4 into IPv6; {wanted}")
     if ip_address(address) != found.network_address:
         raise ValueError(f"{show(value)} has bits set behind its prefix; did you mean {found}?")

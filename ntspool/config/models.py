@@ -43,6 +43,15 @@ def _default_life(stated: dict[str, Any]) -> float:
     return min(values.USUAL_LIFE, stated["rotate"] or values.USUAL_LIFE)
 
 
+def _default_fast_interval(stated: dict[str, Any]) -> float:
+    wanted = max(values.USUAL_FAST_INTERVAL, 2 * stated.get("timeout", 0.0))
+    return float(min(wanted, stated.get("interval", wanted)))
+
+
+def _default_down_interval(stated: dict[str, Any]) -> float:
+    return float(stated.get("interval", 0.0))
+
+
 def _default_key_group(stated: dict[str, Any]) -> str:
     return str(stated.get("name", ""))
 
@@ -50,7 +59,7 @@ def _default_key_group(stated: dict[str, Any]) -> str:
 Name = Annotated[str, PlainValidator(values.name)]
 DnsName = Annotated[str, PlainValidator(values.dns_name)]
 Endpoint = Annotated[values.Endpoint, PlainValidator(values.endpoint)]
-IpAddress = Annotated[Address, PlainValidator(values.ip_address)]
+HostAddress = Annotated[Address | str, PlainValidator(values.address)]
 FilePath = Annotated[Path, PlainValidator(_path)]
 AtLeastOne = Annotated[int, PlainValidator(values.at_least_one)]
 
@@ -92,12 +101,26 @@ class Admin(BaseModel, frozen=True, extra="forbid"):
 
 
 class Health(BaseModel, frozen=True, extra="forbid"):
-    """Probing: `interval` and `timeout` in seconds, `rise` and `fall` in probes in a row."""
+    """Probing: durations in seconds, `rise` and `fall` in probes in a row, `panic` in percent of the backends."""
 
     interval: Annotated[float, PlainValidator(values.interval)] = 16.0
     timeout: Annotated[float, PlainValidator(values.probe_timeout)] = 1.0
+    fast_interval: Annotated[float, PlainValidator(values.interval)] = Field(default_factory=_default_fast_interval)
+    down_interval: Annotated[float, PlainValidator(values.interval)] = Field(default_factory=_default_down_interval)
     rise: AtLeastOne = 2
     fall: AtLeastOne = 3
+    slow_start: Annotated[float, PlainValidator(values.slow_start)] = 0.0
+    max_offset: Annotated[float, PlainValidator(values.max_offset)] = 0.1
+    max_distance: Annotated[float, PlainValidator(values.max_distance)] = 1.5
+    max_stratum: Annotated[int, PlainValidator(values.max_stratum)] = 15
+    panic: Annotated[int, PlainValidator(values.percent)] = 50
+
+
+class Dns(BaseModel, frozen=True, extra="forbid"):
+    """The DNS servers to ask, in this order, those of /etc/resolv.conf if none is stated; `timeout` in seconds."""
+
+    servers: tuple[Annotated[values.Endpoint, PlainValidator(values.dns_server)], ...] = ()
+    timeout: Annotated[float, PlainValidator(values.dns_timeout)] = 2.0
 
 
 class Log(BaseModel, frozen=True, extra="forbid"):
@@ -109,14 +132,18 @@ class Log(BaseModel, frozen=True, extra="forbid"):
 
 
 class Backend(BaseModel, frozen=True, extra="forbid"):
-    """One NTP server with NTS, and the AEADs that it serves."""
+    """One NTP server with NTS and the AEADs that it serves, or all those that an SRV name leads to.
 
-    name: Name = Field(description=values.NAME)
+    Either `name` and `address` are there, or `srv` is: a rule, for pydantic would name neither the one nor the other.
+    """
+
+    name: Name = Field("", description=values.NAME)
     address: Annotated[
-        tuple[IpAddress, ...],
+        tuple[HostAddress, ...],
         BeforeValidator(_one_or_many),
-        Field(min_length=1, description="an IP address or a list of IP addresses"),
-    ]
+        Field(min_length=1, description=values.ADDRESS),
+    ] = ()
+    srv: Annotated[str, PlainValidator(values.srv_name)] = ""
     port: Annotated[int, PlainValidator(values.port)] = DEFAULT_PORT
     weight: Annotated[int, PlainValidator(values.weight)] = 10
     cookies: Annotated[CookieFormat, PlainValidator(values.cookies)] = DEFAULT_COOKIES
@@ -144,6 +171,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     control: Control = Control()
     admin: Admin = Admin()
     health: Health = Health()
+    dns: Dns = Dns()
     balance: Annotated[Literal["random"], PlainValidator(values.choice(("random",)))] = "random"
     limits: Limits = Limits()
     log: Log = Log()

@@ -30,7 +30,10 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _stated_once(document, _all(document, ("control", "listen"), values.endpoint))
     yield from _stated_once(document, _access(document))
     yield from _shares(document)
-    yield from _stated_once(document, _names(document, places))
+    for place in places:
+        yield from _form(document, place)
+    for key, parse in (("name", values.name), ("srv", values.srv_name)):
+        yield from _stated_once(document, _stated(document, places, key, parse))
     yield from _stated_once(document, _sockets(document, places))
     for place in places:
         yield from _aeads(document, place)
@@ -94,16 +97,32 @@ def _shares(document: Document) -> Iterator[Mistake]:
             yield document.mistake(where, f"{wrong}; expected no more for an address than for its network")
 
 
-def _names(document: Document, places: Iterable[Place]) -> Iterator[tuple[Place, str]]:
+def _stated(
+    document: Document, places: Iterable[Place], key: str, parse: Callable[[object], T]
+) -> Iterator[tuple[Place, T]]:
     for place in places:
-        if name := _one(document, (*place, "name"), values.name):
-            yield (*place, "name"), name
+        if value := _one(document, (*place, key), parse):
+            yield (*place, key), value
+
+
+def _form(document: Document, place: Place) -> Iterator[Mistake]:
+    """Yield what keeps a backend from having either a name and an address, or an SRV name that leads to both."""
+    if not isinstance(document.at(*place), dict):
+        return
+    by_name = {"name": values.NAME, "address": values.ADDRESS}
+    for key, wanted in by_name.items():
+        stated = (*place, key) in document.lines
+        if (*place, "srv") not in document.lines and not stated:
+            yield document.mistake((*place, key), f"missing; expected {wanted}")
+        if (*place, "srv") in document.lines and stated:
+            wrong = "stands beside srv, which gives the names and addresses"
+            yield document.mistake((*place, key), f"{wrong}; expected either srv, or name and address")
 
 
 def _sockets(document: Document, places: Iterable[Place]) -> Iterator[tuple[Place, values.Endpoint]]:
     for place in places:
         if port := _one(document, (*place, "port"), values.port, DEFAULT_PORT):
-            for where, address in _all(document, (*place, "address"), values.ip_address):
+            for where, address in _all(document, (*place, "address"), values.address):
                 yield where, values.Endpoint(str(address), port)
 
 
@@ -143,11 +162,26 @@ def _health(document: Document) -> Iterator[Mistake]:
     usual = Health()
     interval = _one(document, ("health", "interval"), values.interval, usual.interval)
     timeout = _one(document, ("health", "timeout"), values.probe_timeout, usual.timeout)
-    if interval is None or timeout is None or timeout < interval:
+    if interval is None or timeout is None:
         return
-    place = ("health", "timeout") if ("health", "timeout") in document.lines else ("health", "interval")
-    spelt = f"a timeout of {values.spell_duration(timeout)} with an interval of {values.spell_duration(interval)}"
-    yield document.mistake(
+    if timeout >= interval:
+        yield _too_long(document, timeout, "interval", f"an interval of {values.spell_duration(interval)}")
+        return
+    fast = _one(document, ("health", "fast_interval"), values.interval)
+    if fast is None:
+        return
+    place = ("health", "fast_interval")
+    if fast > interval:
+        spelt = f"{values.spell_duration(fast)} with an interval of {values.spell_duration(interval)}"
+        yield document.mistake(place, f"{spelt}; expected no more, for it is to find out sooner")
+    elif timeout >= fast:
+        yield _too_long(document, timeout, "fast_interval", f"a fast_interval of {values.spell_duration(fast)}")
+
+
+def _too_long(document: Document, timeout: float, key: str, interval: str) -> Mistake:
+    place = ("health", "timeout") if ("health", "timeout") in document.lines else ("health", key)
+    spelt = f"a timeout of {values.spell_duration(timeout)} with {interval}"
+    return document.mistake(
         place, f"{spelt}; expected a timeout shorter than the interval, so that probes do not pile up"
     )
 

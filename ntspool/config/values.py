@@ -6,15 +6,16 @@ after a semicolon, what is expected.
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv6Address
 from ipaddress import ip_address as parse_ip
 from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config.yamlfile import show
 from ntspool.pool.cookies import CookieFormat
+from ntspool.pool.hosts import is_local_notation, is_usable, name_problem
 from ntspool.pool.model import Address
 from ntspool.wire.aead import Aead
 
@@ -38,14 +39,25 @@ SHORTEST_INTERVAL = 0.1
 SHORTEST_PROBE_TIMEOUT = 0.01
 """Backends in the same rack answer in less; below it, a busy gateway would miss good answers."""
 
+SHORTEST_DNS_TIMEOUT = 0.1
+"""A DNS server that asks others first needs more than that anyway; less is for tests."""
+
+USUAL_FAST_INTERVAL = 2.0
+"""A dead backend is out five seconds after its first miss, and the probes in between fit into the eight requests that
+chrony's `ratelimit` lets through in a burst."""
+
+SHORTEST_OFFSET = 0.001
+"""Over the Internet, paths that are longer one way than the other look like this; less would accuse honest clocks."""
+
 SHORTEST_SESSION = 0.1
 """A client on the other side of the earth needs 0.9 s for its three round trips; less is for tests."""
 
 NAME = "a name of at most 99 letters, digits, '.', '-' and '_' that begins with a letter or digit"
 DNS_NAME = "a DNS name such as ntp-pool.example.com"
+ADDRESS = "an IP address, a DNS name, or a list of them"
+SRV_NAME = "a name such as _ntske._tcp.example.com or _ntp._udp.example.com"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # RFC 1123 section 2.1
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -72,37 +84,50 @@ def name(value: object) -> str:
 def dns_name(value: object) -> str:
     """Return a host name in lower case (RFC 1123 section 2.1); IP addresses are none, for they cannot be an SNI."""
     # Lower-casing turns some letters outside ASCII into letters inside.
-    labels = value.lower().split(".") if isinstance(value, str) and value.isascii() else [""]
-    if problem := _label_problem(labels):
+    name = value.lower() if isinstance(value, str) and value.isascii() else ""
+    if problem := name_problem(name):
         raise ValueError(f"{show(value)} {problem}; expected {DNS_NAME}")
-    return ".".join(labels)
+    return name
 
 
-def _label_problem(labels: list[str]) -> str | None:
-    if labels[-1].isdecimal() or ":" in labels[-1]:
-        return "is a number or an IP address"
-    if any(not _LABEL.fullmatch(label) for label in labels):
-        return "is not a DNS name (labels of 1 to 63 letters, digits and inner hyphens, no final dot)"
-    return "is longer than 253 characters" if len(".".join(labels)) > 253 else None
-
-
-def ip_address(value: object) -> Address:
-    """Return an address that clients can be sent to."""
-    wanted = "expected an IPv4 or IPv6 address without a port (host names are not resolved here)"
+def address(value: object) -> Address | str:
+    """Return an address that clients can be sent to, or a host name in lower case that resolves to some."""
+    wanted = "expected an IPv4 or IPv6 address without a port, or a DNS name"
+    text = value.lower() if isinstance(value, str) and value.isascii() else ""
     try:
-        address = parse_ip(value) if isinstance(value, str) else None
+        literal = parse_ip(text)
     except ValueError:
-        address = None
-    if address is None:
-        raise ValueError(f"{show(value)} is not an IP address; {wanted}")
-    if address.is_unspecified or address.is_multicast or is_local_notation(address):
+        number = not text or ":" in text or text.rpartition(".")[2].isdecimal()
+        if problem := "is not an IP address" if number else name_problem(text):
+            raise ValueError(f"{show(value)} {problem}; {wanted}") from None
+        return text
+    if not is_usable(literal):
         raise ValueError(f"{show(value)} is not one host's address that clients can use; {wanted}")
-    return address
+    return literal
 
 
-def is_local_notation(address: Address) -> bool:
-    """Tell whether an address means something on this machine only: it has a zone, or maps IPv4 into IPv6."""
-    return isinstance(address, IPv6Address) and bool(address.scope_id or address.ipv4_mapped)
+def srv_name(value: object) -> str:
+    """Return the name of a service in lower case (RFC 2782): `_service._tcp.example.com`, or `_udp`."""
+    text = value.lower() if isinstance(value, str) and value.isascii() else ""
+    service, _, rest = text.partition(".")
+    protocol, _, domain = rest.partition(".")
+    good = service.startswith("_") and protocol in {"_tcp", "_udp"}
+    if not good or name_problem(service[1:]) or name_problem(domain) or len(text) > 253:
+        raise ValueError(f"{show(value)} is not the name of a service; expected {SRV_NAME}")
+    return text
+
+
+def dns_server(value: object) -> Endpoint:
+    """Return a DNS server: an IP address, with a port if that is not 53 (IPv6 addresses then go in brackets)."""
+    with suppress(ValueError):
+        literal = parse_ip(value) if isinstance(value, str) else None
+        if literal is not None and is_usable(literal):
+            return Endpoint(str(literal), 53)
+    try:
+        return endpoint(value)
+    except ValueError:
+        wanted = "expected an IP address such as 192.0.2.53, or with a port '192.0.2.53:5353' or '[2001:db8::53]:5353'"
+        raise ValueError(f"{show(value)} is not a DNS server; {wanted}") from None
 
 
 def endpoint(value: object) -> Endpoint:
@@ -160,7 +185,7 @@ def duration(shortest: float, otherwise: str = "") -> Callable[[object], float]:
 
 def spell_duration(seconds: float) -> str:
     """Return `seconds` as operators write a duration, in the largest unit that divides it."""
-    for unit in ("d", "h", "m", "s"):
+    for unit in ("d", "h", "m", "s") if seconds else ("s",):
         if seconds % _SECONDS[unit] == 0:
             return f"{seconds / _SECONDS[unit]:.12g}{unit}"
     return f"{seconds * 1000:.12g}ms"
@@ -235,5 +260,11 @@ at_least_one = whole(1)
 interval = duration(SHORTEST_INTERVAL)
 life = duration(SHORTEST_LIFE)
 probe_timeout = duration(SHORTEST_PROBE_TIMEOUT)
+slow_start = duration(0.0)
+max_offset = duration(SHORTEST_OFFSET)
+max_distance = duration(SHORTEST_OFFSET)
+max_stratum = whole(1, 15)
+percent = whole(0, 100)
 session_timeout = duration(SHORTEST_SESSION)
+dns_timeout = duration(SHORTEST_DNS_TIMEOUT)
 cookies = choice(CookieFormat)

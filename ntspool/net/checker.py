@@ -1,45 +1,56 @@
-"""Keeps dead backends out, and knows what each may be minted under: probes every address as a client would use it."""
+"""Keeps bad backends out, and knows what each may be minted under: probes every address as a client would use it."""
 
 import asyncio
-import os
 import random
+import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
-from ntspool.errors import KissOfDeathError, NtsNakError, RemoteError
-from ntspool.net.timequery import TimeAnswer, query_time
+from ntspool.net.checklog import CheckLog
+from ntspool.net.checksettings import CheckSettings
+from ntspool.net.checkstatus import Status
+from ntspool.net.clocks import SteadyClock, keep_stamping
+from ntspool.net.probe import Finding, Prober, Result
 from ntspool.pool import proofs
-from ntspool.pool.cookies import NONCE_LENGTH, SERVER_AEAD, Association, CookieKey, key_id
-from ntspool.pool.health import Health, Rules, State, observe
+from ntspool.pool.causes import Failure
+from ntspool.pool.fleet import Condition, Fleet, Target
+from ntspool.pool.health import RAMP_STEPS, Health
 from ntspool.pool.keyring import Epoch, Keyring
-from ntspool.pool.model import Address, Backend
+from ntspool.pool.model import Address, Backend, UpAddress
 from ntspool.pool.proofs import Proof
+from ntspool.wire.aead import Aead
 
 PARALLEL = 128
 """Probes under way at the same time: each holds a descriptor, and a burst of them would look like a bad network."""
 
-Target = tuple[Backend, Address]
-
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class CheckSettings:
-    """How often an address is probed and how long an answer may take, in seconds, and what decides."""
+@dataclass
+class _Watch:
+    """The bookkeeping of one target."""
 
-    interval: float
-    timeout: float
-    rules: Rules
+    backend: Backend
+    proof: Proof
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    checked: float | None = None
+    answered: float | None = None
+    probes: int = 0
+    failures: int = 0
+    behind: Failure | None = None
 
 
 class Checker:
     """Probes in the background and knows which addresses are UP and which epochs they have proved.
 
-    `on_change` is called whenever an address went UP or DOWN, began or ceased to accept an epoch, or mints under
-    another. `keyring` and `settings` may be replaced at any time. `clock` returns Unix seconds.
+    `on_change` is called whenever what clients may be given changed: an address or an AEAD of it went UP or DOWN, got
+    more of its weight, began or ceased to accept an epoch, or mints under another. `keyring` and `settings` may be
+    replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against.
+    `probes` counts those that have ended.
     """
 
     def __init__(
@@ -48,16 +59,30 @@ class Checker:
         settings: CheckSettings,
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
     ) -> None:
+        self.probes = 0
         self._clock = clock
-        self.settings = settings
+        self._steady = steady or SteadyClock()
+        self._settings = settings
         self._keyring = keyring
         self._on_change = on_change
-        self._health: dict[Target, Health] = {}
-        self._proofs: dict[Target, Proof] = {}
-        self._tasks: dict[Target, asyncio.Task[None]] = {}
-        self._hurries: dict[Target, asyncio.Event] = {}
+        self._fleet = Fleet(settings.fleet_rules)
+        self._log = CheckLog(self._fleet)
+        self._watched: dict[Target, _Watch] = {}
+        self._reports: dict[str, str | None] = {}
         self._turn = asyncio.Semaphore(PARALLEL)
+        self._watching = asyncio.Lock()
+        self._stamping: socket.socket | None = None
+
+    @property
+    def settings(self) -> CheckSettings:
+        """How is probed."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: CheckSettings) -> None:
+        self._settings, self._fleet.rules = settings, settings.fleet_rules
 
     @property
     def keyring(self) -> Keyring:
@@ -66,171 +91,245 @@ class Checker:
 
     @keyring.setter
     def keyring(self, after: Keyring) -> None:
-        carried = {each: proofs.carried_over(proof, self._keyring, after) for each, proof in self._proofs.items()}
-        self._proofs, self._keyring = carried, after
+        for watch in self._watched.values():
+            watch.proof = proofs.carried_over(watch.proof, self._keyring, after)
+        self._keyring = after
 
     async def watch(self, backends: Iterable[Backend]) -> None:
-        """Watch these backends and no others; returns once each new one has been probed for the first time."""
-        wanted = {(backend, address) for backend in backends for address in backend.addresses}
-        await self._forget(self._tasks.keys() - wanted)
-        fresh = wanted - self._tasks.keys()
-        self._proofs.update((target, Proof(seen=self._clock())) for target in fresh)
-        await asyncio.gather(*map(self._probe, fresh))
-        for target in fresh:
-            self._tasks[target] = asyncio.create_task(self._keep_probing(target))
+        """Watch these backends and no others; returns once each new address has been probed for the first time.
+
+        Of an address that is known already everything stays, unless the cookies that it opens are others.
+        """
+        self._stamping = self._stamping or keep_stamping()
+        async with self._watching:
+            wanted = {target: backend for backend in backends for target in _targets(backend)}
+            await self._forget(wanted)
+            for target in wanted.keys() & self._watched.keys():
+                watch, before = self._watched[target], self._watched[target].backend
+                watch.backend = wanted[target]
+                if set(watch.backend.aeads) - set(before.aeads):
+                    watch.hurry.set()
+            await self._begin({target: wanted[target] for target in wanted if target not in self._watched})
 
     async def stop(self) -> None:
         """End every probe."""
-        await self._forget(set(self._tasks))
+        if self._stamping:
+            self._stamping.close()
+            self._stamping = None
+        await self._forget({})
 
     def hurry(self, name: str) -> None:
         """Probe a backend now rather than when its turn comes: it may have new keys."""
-        for target, event in self._hurries.items():
-            if target[0].name == name:
-                event.set()
+        for target, watch in self._watched.items():
+            if target.backend == name:
+                watch.hurry.set()
 
-    def up(self, backend: Backend) -> tuple[Address, ...]:
-        """Return the backend's addresses that are UP."""
-        return tuple(address for address in backend.addresses if self._is_up((backend, address)))
+    def report(self, name: str, failure: str | None) -> None:
+        """Take note of what a backend's agent says, None for all well, and see for ourselves at once.
+
+        The words are shown and decide nothing: who holds an agent's key may complain, not take others' clients.
+        """
+        self._reports[name] = failure
+        self.hurry(name)
+
+    def fail(self, name: str, failure: Failure) -> None:
+        """Take what somebody else met who used a backend as clients do, as if a probe had; then probe at once."""
+        for target, watch in list(self._watched.items()):
+            if target.backend == name:
+                self._settle(target, dict.fromkeys(watch.backend.aeads, failure))
+        self.hurry(name)
+
+    def up(self, backend: Backend) -> tuple[UpAddress, ...]:
+        """Return the backend's addresses that are UP, each with the AEADs that are and its weight now."""
+        now = self._steady()
+        return tuple(
+            UpAddress(
+                target.address,
+                tuple(aead for aead in backend.aeads if (check := checks.get(aead)) and check.up),
+                backend.weight * self._fleet.share(target, now),
+            )
+            for target in _targets(backend)
+            if self._is_up(target) and (checks := self._fleet[target].aeads)
+        )
 
     def mint_epoch(self, backend: Backend) -> Epoch | None:
         """Return the epoch to mint under for a backend, None if it is not UP or proved none."""
-        up = [self._proofs[backend, address] for address in self.up(backend)]
+        up = [self._watched[target].proof for target in _targets(backend) if self._is_up(target)]
         return proofs.mint_epoch(self.keyring, up)
 
     def proofs(self) -> Iterator[tuple[Backend, Address, Health, Proof]]:
         """Yield what is known of every address that is watched, in the order of names."""
-        for target in sorted(self._tasks, key=lambda target: (target[0].name, str(target[1]))):
-            yield *target, self._health.get(target, Health()), self._proofs[target]
+        for each in self.status():
+            yield each.backend, each.address, each.condition.health, each.proof
+
+    def status(self) -> Iterator[Status]:
+        """Yield all that is known of every address that is watched, in the order of names."""
+        now = self._steady()
+        for target in sorted(self._watched, key=lambda each: (each.backend, str(each.address), each.port)):
+            watch, condition = self._watched[target], self._fleet[target]
+            yield Status(
+                backend=watch.backend,
+                address=target.address,
+                condition=condition,
+                shown=condition.health.describe(self._settings.rules),
+                share=self._fleet.share(target, now),
+                proof=watch.proof,
+                keys=self._behind(target),
+                offset=self._fleet.offset(target),
+                checked=watch.checked,
+                answered=watch.answered,
+                probes=watch.probes,
+                failures=watch.failures,
+                reported=self._reports.get(target.backend),
+            )
+
+    @property
+    def panicking(self) -> frozenset[int]:
+        """The address families (4, 6) in which the pool is silent, which is taken for our own trouble."""
+        return self._fleet.panicking
 
     def lagging(self, epoch: Epoch) -> list[str]:
         """Return the names of backends that are UP but have not proved `epoch`."""
-        return sorted(
-            {
-                backend.name
-                for backend, _, health, proof in self.proofs()
-                if health.state is State.UP and proofs.lagging(proof, epoch)
-            }
-        )
+        up = [each for each in self.status() if each.condition.health.up]
+        return sorted({each.backend.name for each in up if proofs.lagging(each.proof, epoch)})
 
-    async def _forget(self, targets: Set[Target]) -> None:
-        tasks = [self._tasks.pop(target) for target in targets]
+    def _is_up(self, target: Target) -> bool:
+        return target in self._watched and self._fleet[target].health.up
+
+    def _answers(self, target: Target) -> bool:
+        """Tell whether a target is UP, and not for panic's sake alone."""
+        health = self._fleet[target].health
+        return health.up and health.against < self._settings.rules.fall
+
+    async def _forget(self, kept: Mapping[Target, Backend]) -> None:
+        gone = [self._watched.pop(target) for target in list(self._watched) if target not in kept]
+        tasks = [watch.task for watch in gone if watch.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for target in targets:
-            self._health.pop(target, None)
-            self._proofs.pop(target, None)
-            self._hurries.pop(target, None)
+        self._fleet.keep({target: backend.aeads for target, backend in kept.items()})
 
-    def _is_up(self, target: Target) -> bool:
-        return self._health.get(target, Health()).state is State.UP
+    async def _begin(self, fresh: Mapping[Target, Backend]) -> None:
+        """Probe every new target once, then begin to do so for ever, spread evenly over the interval."""
+        for target, backend in fresh.items():
+            self._watched[target] = _Watch(backend, Proof(seen=self._clock()))
+        results = await asyncio.gather(*map(self._probe, fresh))
+        # All votes first: the first backend that answers is not the only clock for ever.
+        for target, result in zip(fresh, results, strict=True):
+            self._note(target, result)
+        # Some may be forgotten by now: `stop` does not wait for probes.
+        left = [target for target in fresh if target in self._watched]
+        for place, target in enumerate(left, 1):
+            first = self._settings.pause(self._fleet[target]) * place / len(left)
+            self._watched[target].task = asyncio.create_task(self._keep_probing(target, first))
 
-    async def _keep_probing(self, target: Target) -> None:
-        hurry = self._hurries[target] = asyncio.Event()
+    async def _keep_probing(self, target: Target, pause: float) -> None:
+        loop, hurry = asyncio.get_running_loop(), self._watched[target].hurry
+        due = loop.time() + pause
         while True:
-            # Jitter spreads the probes of many backends over the interval.
-            pause = self.settings.interval * random.uniform(0.9, 1.1)  # noqa: S311  -- no secret
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout_at(due):
                     await hurry.wait()
             except TimeoutError:
                 pass
             hurry.clear()
-            await self._probe(target)
-
-    async def _probe(self, target: Target) -> None:
-        before = self._proofs[target]
-        async with self._turn:
+            began = loop.time()
             try:
-                failure = await self._check(target)
+                self._note(target, await self._probe(target))
+            except Exception:
+                # Who is not probed any more would keep its state for ever.
+                log.exception("probe broke", backend=target.backend, address=str(target.address))
+            # Jitter keeps the probes of many backends, and of many gateways, from falling into step.
+            pause = self._settings.pause(self._fleet[target]) * random.uniform(0.9, 1.0)  # noqa: S311  -- no secret
+            due = began + pause
+
+    async def _probe(self, target: Target) -> Result | None:
+        """Probe once and take the measurement; None when there was no socket for it."""
+        watch = self._watched[target]
+        async with self._turn:
+            prober = Prober(
+                target,
+                watch.backend.aeads,
+                self._keyring,
+                watch.proof,
+                healthy=self._answers(target),
+                limits=self._settings.limits,
+                timeout=self._settings.timeout,
+                clock=self._steady,
+            )
+            try:
+                result = await prober.probe()
             except OSError as error:
                 # No socket to be had is our own trouble, and says nothing about the backend.
-                log.error("probe not sent", backend=target[0].name, reason=error.strerror)
-                return
-        self._note(target, failure)
-        after = self._proofs[target]
-        if (after.accepts.keys(), after.mints) != (before.accepts.keys(), before.mints):
+                log.error("probe not sent", backend=target.backend, reason=error.strerror)
+                return None
+        if result.sample:
+            self._fleet.measure(target, result.sample, good=None in result.outcomes.values())
+        return result
+
+    def _note(self, target: Target, result: Result | None) -> None:
+        watch = self._watched.get(target)
+        if result is None or watch is None:
+            return
+        before = proofs.standing(watch.proof)
+        for finding in result.findings:
+            self._prove(watch, finding)
+        if proofs.standing(watch.proof) != before:
             self._on_change()
+        # Its AEADs may have been changed while the answer was under way.
+        outcomes = {aead: failure for aead, failure in result.outcomes.items() if aead in watch.backend.aeads}
+        now = self._steady()
+        if lie := self._fleet.accuse(target, time.time() - now, now):
+            outcomes = {aead: failure or lie for aead, failure in outcomes.items()}
+        self._log.vote()
+        watch.checked = self._clock()
+        watch.probes += 1
+        self.probes += 1
+        if None in outcomes.values():
+            watch.answered = watch.checked
+        else:
+            watch.failures += 1
+        self._settle(target, outcomes)
+        if (behind := self._behind(target)) != watch.behind:
+            watch.behind = behind
+            self._log.keys(target, behind)
 
-    async def _check(self, target: Target) -> str | None:
-        """Probe under the current epoch, and as it turns out under others; return None, or why it is no good."""
-        keyring = self.keyring
-        current = keyring.current
-        try:
-            failure = await self._ask(target, current)
-        except RemoteError as error:
-            failure = str(error)
-            healthy = self._is_up(target) and not proofs.lagging(self._proofs[target], current)
-            if healthy and not isinstance(error, NtsNakError):
-                return failure
-            return await self._ask_older(target, keyring, failure)
-        if proofs.lagging(self._proofs[target], keyring.next):
-            try:
-                await self._ask(target, keyring.next)
-            except RemoteError as error:
-                log.debug("next epoch not proved", backend=target[0].name, cause=str(error))
-        return failure
+    def _behind(self, target: Target) -> Failure | None:
+        return proofs.behind(self._watched[target].proof, self._keyring) if self._is_up(target) else None
 
-    async def _ask_older(self, target: Target, keyring: Keyring, failure: str) -> str | None:
-        """Probe under the epochs before the current one, for a backend whose key file is late."""
-        for epoch in keyring.mintable[1:]:
-            try:
-                older_failure = await self._ask(target, epoch)
-            except RemoteError:
-                continue
-            # It answers, only not to the current epoch: NTPsec says so by silence.
-            self._refuse(target, keyring.current)
-            return older_failure
-        return failure
-
-    async def _ask(self, target: Target, epoch: Epoch) -> str | None:
-        """Send one request as a client of ours would; return None or why the time is no good; raises RemoteError."""
-        backend, address = target
-        aead = backend.aeads[0]
-        association = Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
-        key = CookieKey(backend.cookies, epoch.key(backend.key_group, SERVER_AEAD[backend.cookies]))
-        cookie = key.mint(association, os.urandom(NONCE_LENGTH))
-        try:
-            answer = await query_time(str(address), backend.port, association, cookie, timeout=self.settings.timeout)
-        except NtsNakError:
-            self._refuse(target, epoch)
-            raise
-        except KissOfDeathError as error:
-            # NTPsec says so while it is not synchronised, and proves by it that it opened the cookie.
-            self._accept(target, epoch, self._proofs[target].mints)
-            return str(error)
-        self._accept(target, epoch, _minted_under(answer, backend, self.keyring))
-        header = answer.header
-        return None if header.synchronized else f"unsynchronised (leap {header.leap}, stratum {header.stratum})"
-
-    def _accept(self, target: Target, epoch: Epoch, minted: int | None) -> None:
+    def _prove(self, watch: _Watch, finding: Finding) -> None:
         # The keyring may have been replaced while the answer was under way.
-        if epoch in self.keyring.epochs:
-            proof = self._proofs[target]
-            self._proofs[target] = proofs.accepted(proof, epoch.number, minted, self.keyring, self._clock())
+        if finding.epoch not in self._keyring.epochs:
+            return
+        number, now = finding.epoch.number, self._clock()
+        if finding.accepted:
+            watch.proof = proofs.accepted(watch.proof, number, finding.mints, self._keyring, now)
+        else:
+            watch.proof = proofs.refused(watch.proof, number, self._keyring, now)
 
-    def _refuse(self, target: Target, epoch: Epoch) -> None:
-        if epoch in self.keyring.epochs:
-            self._proofs[target] = proofs.refused(self._proofs[target], epoch.number, self.keyring, self._clock())
+    def _settle(self, target: Target, outcomes: Mapping[Aead, Failure | None]) -> None:
+        """Let the fleet decide what was found, and tell whoever must know."""
+        now = self._steady()
+        for other, before, after in self._fleet.observe(target, outcomes, now):
+            self._log.check(other, before, after)
+            if _usable(before) != _usable(after):
+                self._on_change()
+            if after.health.up and not before.health.up and after.health.risen == now:
+                self._ramp_up()
+        self._log.panic()
 
-    def _note(self, target: Target, failure: str | None) -> None:
-        before = self._health.get(target, Health())
-        health = self._health[target] = observe(before, failure, self.settings.rules)
-        backend, address = target
-        words = {"backend": backend.name, "address": str(address)}
-        if health.against:
-            state = health.describe(self.settings.rules)
-            log.info("check", **words, state=state, cause=failure or "answers")
-        if health.state is not before.state or not before.probed:
-            level = log.info if health.state is State.UP else log.warning
-            level("backend " + health.state, **words, cause=health.cause)
-            self._on_change()
+    def _ramp_up(self) -> None:
+        """Publish a weight that grows at each of its steps."""
+        loop, whole = asyncio.get_running_loop(), self._settings.slow_start
+        for step in range(1, RAMP_STEPS + 1 if whole else 0):
+            loop.call_later(whole * step / RAMP_STEPS, self._on_change)
 
 
-def _minted_under(answer: TimeAnswer, backend: Backend, keyring: Keyring) -> int | None:
-    """Return the epoch of the cookies that a backend hands out itself."""
-    if not answer.cookies:
-        return None
-    named = key_id(backend.cookies, answer.cookies[0])
-    return next((epoch.number for epoch in keyring.epochs if epoch.key_id == named), None)
+def _targets(backend: Backend) -> list[Target]:
+    return [
+        Target(backend.name, address, backend.port, backend.cookies, backend.key_group) for address in backend.addresses
+    ]
+
+
+def _usable(condition: Condition) -> tuple[object, ...]:
+    return condition.health.up, {aead for aead, check in condition.aeads.items() if check.up}

@@ -97,9 +97,21 @@ class Connection:
         if events & select.EPOLLOUT:
             self._flush()
             return
-        if self._read() and events & select.EPOLLHUP:
-            # It has closed, too: what is unread is its close_notify, and then the end.
-            self._read()
+        try:
+            data = self._socket.recv(_READ_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        session = self._session
+        if session is None or not session.finished:
+            if data:
+                self._receive(session or self._begin(), data)
+            else:
+                self.close()
+        elif len(data) < _READ_SIZE and (not data or events & select.EPOLLHUP):
+            # Both sides have ended their streams, and nothing is unread.
+            self.close()
 
     def expire(self) -> None:
         """End the connection because its deadline has passed."""
@@ -113,21 +125,6 @@ class Connection:
             self.closed = True
             # That takes the descriptor out of the epoll set, too.
             self._socket.close()
-
-    def _read(self) -> bool:
-        """Take what the client has sent; tell whether there was anything."""
-        try:
-            data = self._socket.recv(_READ_SIZE, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        session = self._session
-        if not data:
-            self.close()
-        elif session is None or not session.finished:
-            self._receive(session or self._begin(), data)
-        return bool(data)
 
     def _begin(self) -> Session:
         # Made as late as this, a client that connects and says nothing costs next to nothing.

@@ -20,6 +20,7 @@ _alpn_list = bytes([len(ALPN_NTSKE)]) + ALPN_NTSKE
 _selected = ffi.new("unsigned char **")
 _selected_length = ffi.new("unsigned int *")
 _label_length = len(EXPORTER_LABEL)
+_memory = lib.BIO_s_mem()
 
 # Looked up once, and here, where it is noticed if one is gone.
 _NO_TICKET: Final[int] = lib.SSL_OP_NO_TICKET
@@ -67,7 +68,7 @@ class FastEnd:
 
     def __init__(self, context: Any) -> None:  # noqa: ANN401  -- an SSL_CTX *
         self._ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
-        self._incoming, self._outgoing = lib.BIO_new(lib.BIO_s_mem()), lib.BIO_new(lib.BIO_s_mem())
+        self._incoming, self._outgoing = lib.BIO_new(_memory), lib.BIO_new(_memory)
         # From here on they are freed with the connection.
         lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)
         lib.SSL_set_accept_state(self._ssl)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import structlog
 
@@ -150,6 +151,7 @@ def _is_ripe(data: bytes | bytearray) -> bool:
     return length > _LONGEST_RECORD or len(data) >= _RECORD_HEADER + length
 
 
+@lru_cache(maxsize=256)
 def _printable(name: bytes) -> str:
     # A client's own words: nothing in them may reach a terminal or a log as anything but text.
     text = name.decode("ascii", "backslashreplace").lower()

@@ -1,12 +1,16 @@
 """An NTS-protected NTP client over UDP, one request at a time (RFC 8915 section 5.7)."""
 
 import asyncio
+import errno
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ntspool.errors import KissOfDeathError, NtsNakError, RemoteError, WireError
+from ntspool.net.clocks import ANCILLARY_SPACE, received_at, stamp_datagrams
+from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.cookies import Association
 from ntspool.pool.nts import (
     UNIQUE_ID_MINIMUM,
@@ -22,6 +26,16 @@ from ntspool.pool.nts import (
 from ntspool.wire.ntp import Header
 
 _MAX_DATAGRAM = 65536
+
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What goes wrong on this side of every network."""
+
+_CAUSES = {
+    Refusal.NAK: Cause.NAK,
+    Refusal.KISS: Cause.KISS,
+    Refusal.UNPROTECTED: Cause.UNPROTECTED,
+    Refusal.BAD_AUTHENTICATOR: Cause.BAD_AUTHENTICATOR,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +53,30 @@ async def query_time(
     """Send one NTS-protected request to an IP literal and return the verified answer.
 
     Raises RemoteError when none comes within `timeout` seconds, NtsNakError if an NTS NAK came, and at once
-    KissOfDeathError when the server says under its key that it has no time for us; the words are the cause: no answer,
-    refused by ICMP, NTS NAK, kiss-o'-death, bad authenticator. Raises OSError when this system has no socket to give.
+    KissOfDeathError when the server says under its key that it has no time for us; the words are those of a Failure.
+    Raises OSError when this system has no socket or memory to give.
+    """
+    answer = await ask(host, port, association, cookie, timeout=timeout, placeholders=placeholders)
+    if isinstance(answer, TimeAnswer):
+        return answer
+    if answer.cause is Cause.NAK:
+        raise NtsNakError(str(answer))
+    raise (KissOfDeathError if answer.authentic else RemoteError)(str(answer))
+
+
+async def ask(
+    host: str,
+    port: int,
+    association: Association,
+    cookie: bytes,
+    *,
+    timeout: float,
+    placeholders: int = 0,
+    clock: Callable[[], float] = time.time,
+) -> TimeAnswer | Failure:
+    """Do as `query_time`, but return why no answer came; `clock` is what the server's is measured against.
+
+    What anybody could have forged is returned only if nothing better comes within `timeout`.
     """
     request = build_request(
         association,
@@ -50,58 +86,92 @@ async def query_time(
         placeholders=placeholders,
         transmit_timestamp=int.from_bytes(os.urandom(8), "big"),
     )
-    volley = _Volley(request)
+    volley = _Volley(request, clock)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as udp:
+            stamp_datagrams(udp)
             udp.connect((host, port))
-            async with asyncio.timeout(timeout):
-                return await volley.run(udp)
-        except TimeoutError as error:
-            raise (NtsNakError if volley.nak else RemoteError)(volley.failure) from error
-        except OSError as error:
-            raise RemoteError(_icmp(error)) from error
+            return await volley.run(udp, timeout)
+    except OSError as error:
+        if error.errno in _OUR_OWN:
+            raise
+        return _icmp(error)
 
 
 class _Volley:
-    """One request under way; `failure` is the last reason so far why it brought no time, `nak` whether that is one."""
+    """One request under way, and the strongest reason so far why it brought no time."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, clock: Callable[[], float]) -> None:
         self._request = request
-        self.failure = "no answer"
-        self.nak = False
+        self._clock = clock
+        self._failure = Failure(Cause.NO_ANSWER)
 
-    async def run(self, udp: socket.socket) -> TimeAnswer:
-        loop = asyncio.get_running_loop()
-        sent = time.time()
-        await loop.sock_sendall(udp, self._request.data)
+    async def run(self, udp: socket.socket, timeout: float) -> TimeAnswer | Failure:
+        """Send the request by a connected socket and wait for what comes."""
+        sent = self._clock()
+        udp.send(self._request.data)
+        deadline = asyncio.get_running_loop().time() + timeout
+        # One more look after the deadline: if this process was late, the answer was not.
+        while await _readable(udp, deadline):
+            if (answer := self._take(udp, sent)) is not None:
+                return answer
+        return self._take(udp, sent) or self._failure
+
+    def _take(self, udp: socket.socket, sent: float) -> TimeAnswer | Failure | None:
+        """Read every datagram that is there; return what ends the volley."""
         while True:
-            data = await loop.sock_recv(udp, _MAX_DATAGRAM)
-            received = time.time()
+            try:
+                data, ancillary, _, _ = udp.recvmsg(_MAX_DATAGRAM, ANCILLARY_SPACE)
+            except BlockingIOError:
+                return None
+            received = received_at(ancillary, self._clock)
             response = self._read(data)
-            if response is not None:
-                measurement = measure(response.header, sent, received)
-                return TimeAnswer(response.header, measurement, response.cookies)
+            if isinstance(response, Response):
+                return TimeAnswer(response.header, measure(response.header, sent, received), response.cookies)
+            if response.authentic:
+                return response
+            if response.evident or not self._failure.evident:
+                self._failure = response
 
-    def _read(self, data: bytes) -> Response | None:
-        # Anybody can forge what does not verify, a NAK too: wait on, something better may still come.
+    def _read(self, data: bytes) -> Response | Failure:
         try:
             response = read_response(self._request, data)
         except WireError as error:
-            self.failure = f"malformed answer: {error}"
-            return None
-        if isinstance(response, Refused):
-            if response.authentic:
-                raise KissOfDeathError(f"{response.reason.value} ({response.kiss_code})")
-            self.nak = response.reason is Refusal.NAK
-            self.failure = response.reason.value
-            if response.reason is Refusal.KISS:
-                self.failure += f" ({response.kiss_code})"
-            return None
-        return response
+            return Failure(Cause.MALFORMED, str(error))
+        if isinstance(response, Response):
+            return response
+        return _failure(response)
 
 
-def _icmp(error: OSError) -> str:
+def _failure(refused: Refused) -> Failure:
+    if refused.reason not in _CAUSES:
+        return Failure(Cause.MALFORMED, refused.reason.value)
+    code = refused.kiss_code or "" if refused.reason is Refusal.KISS else ""
+    return Failure(_CAUSES[refused.reason], code, refused.authentic)
+
+
+async def _readable(udp: socket.socket, deadline: float) -> bool:
+    """Wait until there is something to read; return False at the deadline, a time of the event loop."""
+    loop = asyncio.get_running_loop()
+    something: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(udp, _wake, something)
+    try:
+        async with asyncio.timeout_at(deadline):
+            await something
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(udp)
+    return True
+
+
+def _wake(something: "asyncio.Future[None]") -> None:
+    if not something.done():
+        something.set_result(None)
+
+
+def _icmp(error: OSError) -> Failure:
     if isinstance(error, ConnectionRefusedError):
-        return "refused (ICMP port unreachable)"
-    return f"unreachable ({error.strerror})"
+        return Failure(Cause.REFUSED, "ICMP port unreachable")
+    return Failure(Cause.UNREACHABLE, error.strerror or type(error).__name__)

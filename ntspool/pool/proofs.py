@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.keyring import Epoch, Keyring
 
 
@@ -70,6 +71,21 @@ def mint_epoch(keyring: Keyring, proofs: Sequence[Proof]) -> Epoch | None:
 def lagging(proof: Proof, epoch: Epoch) -> bool:
     """Tell whether an address has not proved `epoch`."""
     return epoch.number not in proof.accepts
+
+
+def behind(proof: Proof, keyring: Keyring) -> Failure | None:
+    """Return why an address that answers is not minted for under the current epoch; None if it is, or says nothing."""
+    current = keyring.current.number
+    if proof.accepts and proof.mints not in {epoch.number for epoch in keyring.epochs}:
+        return Failure(Cause.KEYS_BEHIND, "it mints under an epoch that is not alive, or gives no cookies")
+    if proof.accepts and current not in proof.accepts:
+        return Failure(Cause.KEYS_BEHIND, f"it accepts epoch {max(proof.accepts)}, not {current}")
+    return None
+
+
+def standing(proof: Proof) -> tuple[frozenset[int], int | None]:
+    """Return what of a proof decides under which epoch is minted: equal ones change nothing for clients."""
+    return frozenset(proof.accepts), proof.mints
 
 
 def obstacles(keyring: Keyring, proofs: Iterable[tuple[str, Proof]], life: float, now: float) -> dict[str, str]:

@@ -41,7 +41,12 @@ class Surroundings:
         return self.directory / f"{name}.keys"
 
     def configure(
-        self, workers: int = 1, names: tuple[str, ...] | None = None, rotate: str = "off", interval: str = "100ms"
+        self,
+        workers: int = 1,
+        names: tuple[str, ...] | None = None,
+        rotate: str = "off",
+        interval: str = "100ms",
+        panic: int = 50,
     ) -> None:
         listed = "".join(
             f"  - {{name: {name}, address: {self.address(name)}, port: {self.ntp_port}, cookies: ntspool}}\n"
@@ -51,7 +56,8 @@ class Surroundings:
             f"pool: {{names: [localhost]}}\nlisten: ['127.0.0.1:{self.ke_port}']\nworkers: {workers}\n"
             f"tls: [{{certificate: {self.directory}/chain.pem, key: {self.directory}/key.pem}}]\n"
             f"state: {self.directory}/state\nkeys: {{rotate: {rotate}}}\n"
-            f"health: {{interval: {interval}, timeout: 90ms, rise: 1, fall: 2}}\nlog: {{format: json}}\n"
+            f"health: {{interval: {interval}, timeout: 90ms, rise: 1, fall: 2, panic: {panic}}}\n"
+            f"log: {{format: json}}\n"
             f"backends:\n{listed}"
         )
 

@@ -37,7 +37,7 @@ def test_help_lists_the_commands():
     result = _run("--help")
     assert result.returncode == 0
     commands = re.findall(r"^  ([a-z-]+)  ", result.stdout.partition("Commands:")[2], re.MULTILINE)
-    assert commands == ["agent", "backend", "check-config", "demo", "keys", "query", "serve", "timeserver"]
+    assert commands == ["agent", "backend", "bench", "check-config", "demo", "keys", "query", "serve", "timeserver"]
 
 
 def test_check_config_says_good(around):

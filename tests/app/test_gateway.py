@@ -59,6 +59,8 @@ def test_clients_are_served_from_the_first_moment_by_every_backend(around, worke
 
 
 def test_a_dead_backend_is_left_out_and_taken_back(around):
+    around.configure(panic=100)
+
     async def scene(gateway, servers):
         await servers["ntp-2"].stop()
         await until(lambda: len(gateway.served.serving[1].up) == 0)
@@ -75,6 +77,20 @@ def test_a_dead_backend_is_left_out_and_taken_back(around):
     assert isinstance(nobody, Refusal)
     assert nobody.code == 2
     assert again == "127.0.0.21"
+
+
+def test_backends_that_all_fall_silent_at_once_are_given_out_all_the_same(around):
+    """It is more likely that the gateway is cut off."""
+
+    async def scene(gateway, servers):
+        with capture_logs() as logs:
+            for server in servers.values():
+                await server.stop()
+            await until(lambda: any(entry["event"] == "panic" for entry in logs))
+        async with asyncio.timeout(5):
+            return {(await around.session()).server for _ in range(40)}
+
+    assert _play(around, scene) == {"127.0.0.20", "127.0.0.21"}
 
 
 def test_a_killed_worker_is_replaced_and_the_others_serve_meanwhile(around):

@@ -62,7 +62,19 @@ def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
     assert [(pair.certificate, pair.key) for pair in config.tls] == [(folder / "fullchain.pem", folder / "privkey.pem")]
     assert config.state == Path("/var/lib/ntspool")
     assert config.keys.rotate == 7 * 86400
-    assert dict(config.health) == {"interval": 16, "timeout": 1, "rise": 2, "fall": 3}
+    assert dict(config.health) == {
+        "interval": 16,
+        "timeout": 1,
+        "fast_interval": 2,
+        "down_interval": 16,
+        "rise": 2,
+        "fall": 3,
+        "slow_start": 0,
+        "max_offset": 0.1,
+        "max_distance": 1.5,
+        "max_stratum": 15,
+        "panic": 50,
+    }
     assert config.balance == "random"
     assert config.limits.model_dump() == {
         "session_timeout": 5,
@@ -78,6 +90,7 @@ def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
         {
             "name": "ntp-1",
             "address": (ip_address("192.0.2.1"),),
+            "srv": "",
             "port": 123,
             "weight": 10,
             "cookies": CookieFormat.CHRONY,
@@ -101,7 +114,9 @@ tls:
   - {certificate: ./fullchain.pem, key: ./privkey.pem}
 state: state
 keys: {rotate: off}
-health: {interval: 500ms, timeout: 0.25, rise: 1, fall: 7}
+health:
+  {interval: 500ms, timeout: 0.25, fast_interval: 400ms, down_interval: 1m, rise: 1, fall: 7, slow_start: 2m,
+   max_offset: 50ms, max_distance: 1s, max_stratum: 4, panic: 100}
 balance: random
 limits:
   session_timeout: 2s
@@ -124,7 +139,19 @@ backends:
     assert len(config.tls) == 2
     assert config.state == folder / "state"
     assert config.keys.rotate is None
-    assert dict(config.health) == {"interval": 0.5, "timeout": 0.25, "rise": 1, "fall": 7}
+    assert dict(config.health) == {
+        "interval": 0.5,
+        "timeout": 0.25,
+        "fast_interval": 0.4,
+        "down_interval": 60,
+        "rise": 1,
+        "fall": 7,
+        "slow_start": 120,
+        "max_offset": 0.05,
+        "max_distance": 1,
+        "max_stratum": 4,
+        "panic": 100,
+    }
     assert config.limits.model_dump() == {
         "session_timeout": 2,
         "sessions": 17,
@@ -174,7 +201,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
 
 
-ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, balance, limits, log, backends"
+ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, dns, balance, limits, log, backends"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +258,9 @@ NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pe
         (MINIMAL + "health: {fall: 1.5}\n", 8, "health.fall", "1.5 is not a whole number"),
         (MINIMAL + "health: {timeout: 1ms}\n", 8, "health.timeout", "'1ms' is shorter than 10ms"),
         (MINIMAL + "health: {interval: -1s}\n", 8, "health.interval", "'-1s' is not a duration"),
+        (MINIMAL + "health: {panic: 101}\n", 8, "health.panic", "101 is above 100"),
+        (MINIMAL + "health: {max_stratum: 16}\n", 8, "health.max_stratum", "16 is above 15"),
+        (MINIMAL + "health: {max_offset: 0}\n", 8, "health.max_offset", "0 is shorter than 1ms"),
         (MINIMAL + "health:\n", 8, "health", "nothing"),
         (MINIMAL + "balance: [random]\n", 8, "balance", "a list is not known"),
         (MINIMAL + "limits: {sessions: 0}\n", 8, "limits.sessions", "0 is below 1"),
@@ -272,7 +302,17 @@ NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pe
         (NO_BACKENDS + "backends: []\n", 5, "backends", "an empty list"),
         (NO_BACKENDS + "backends: {ntp-1: 192.0.2.1}\n", 5, "backends", "a mapping"),
         (MINIMAL.replace("name: ntp-1", "name: ../etc"), 6, "backends[0].name", "'../etc' is not a name"),
-        (MINIMAL.replace("192.0.2.1", "ntp.example"), 7, "backends[0].address", "'ntp.example' is not an IP address"),
+        (MINIMAL.replace("192.0.2.1", "192.0.2"), 7, "backends[0].address", "'192.0.2' is not an IP address"),
+        (MINIMAL.replace("192.0.2.1", "[]"), 7, "backends[0].address", "an empty list"),
+        (
+            NO_BACKENDS + "backends:\n  - srv: ntp.a.example\n",
+            6,
+            "backends[0].srv",
+            "'ntp.a.example' is not the name of a service",
+        ),
+        (MINIMAL + "dns: {timeout: 1ms}\n", 8, "dns.timeout", "'1ms' is shorter than 100ms"),
+        (MINIMAL + "dns: {servers: ns}\n", 8, "dns.servers", "'ns'"),
+        (MINIMAL + "dns:\n  servers: [ns.example]\n", 9, "dns.servers[0]", "'ns.example' is not a DNS server"),
         (MINIMAL.replace("192.0.2.1", "[{}]"), 7, "backends[0].address[0]", "an empty mapping is not an IP address"),
         (MINIMAL + "    port: 0\n", 8, "backends[0].port", "0 is below 1"),
         (MINIMAL + "    port: 65536\n", 8, "backends[0].port", "65536 is above 65535"),
@@ -323,8 +363,56 @@ def test_an_address_may_stand_twice_on_different_ports_only(folder: Path) -> Non
     )
 
 
+def test_a_name_may_stand_twice_on_different_ports_only(folder: Path) -> None:
+    text = MINIMAL.replace("192.0.2.1", "[192.0.2.1, A.example]") + "  - {name: ntp-2, address: a.example}\n"
+    assert load_text(folder, text.replace("a.example}", "a.example, port: 124}")).backends[1].address == ("a.example",)
+    where = "a.example:123 stands in backends[0].address[1] (line 7) already"
+    assert mistakes_of(folder, text) == [f"backends.yaml:8: backends[1].address: {where}; expected each only once"]
+
+
+def test_an_srv_name_is_a_backend_without_a_name(folder: Path) -> None:
+    config = load_text(folder, NO_BACKENDS + "backends: [{srv: _NTSKE._tcp.example.com, cookies: ntpsec}]\n")
+    assert dict(config.backends[0]) == {
+        "name": "",
+        "address": (),
+        "srv": "_ntske._tcp.example.com",
+        "port": 123,
+        "weight": 10,
+        "cookies": CookieFormat.NTPSEC,
+        "aeads": DEFAULT_AEADS[CookieFormat.NTPSEC],
+        "key_group": "",
+    }
+    assert config.backends[0].model_fields_set == {"srv", "cookies"}
+
+
+def test_an_srv_name_stands_alone_and_once(folder: Path) -> None:
+    text = NO_BACKENDS + (
+        "backends:\n  - srv: _ntp._udp.example.com\n    name: a\n    address: [192.0.2.1, x_y]\n"
+        "  - {srv: _ntp._udp.example.com}\n"
+    )
+    beside = "stands beside srv, which gives the names and addresses; expected either srv, or name and address"
+    assert [mistake.partition(": ")[2] for mistake in mistakes_of(folder, text) if "x_y" not in mistake] == [
+        f"backends[0].name: {beside}",
+        f"backends[0].address: {beside}",
+        "backends[1].srv: _ntp._udp.example.com stands in backends[0].srv (line 6) already; expected each only once",
+    ]
+
+
+def test_a_key_group_of_discovered_backends_has_one_cookie_format(folder: Path) -> None:
+    text = MINIMAL + "  - {srv: _ntp._udp.example.com, key_group: ntp-1, cookies: ntpsec}\n"
+    (mistake,) = mistakes_of(folder, text)
+    assert mistake.startswith("backends.yaml:8: backends[1].key_group: ntpsec cookies in key group ntp-1, where")
+    assert load_text(folder, text.replace("ntpsec", "chrony")).backends[1].key_group == "ntp-1"
+
+
+def test_dns_servers_are_asked_in_their_order(folder: Path) -> None:
+    config = load_text(folder, MINIMAL + "dns: {servers: ['192.0.2.53:5353', '2001:db8::53'], timeout: 500ms}\n")
+    assert config.dns.servers == (Endpoint("192.0.2.53", 5353), Endpoint("2001:db8::53", 53))
+    assert config.dns.timeout == 0.5
+
+
 def test_what_is_wrong_elsewhere_hides_no_broken_rule(folder: Path) -> None:
-    text = MINIMAL + "  - {name: ntp-1, address: [192.0.2.1, nonsense], port: 123, weight: x}\n"
+    text = MINIMAL + "  - {name: ntp-1, address: [192.0.2.1, non_sense], port: 123, weight: x}\n"
     assert [mistake.split(": ")[1] for mistake in mistakes_of(folder, text)] == [
         "backends[1].address[1]",
         "backends[1].weight",
@@ -361,6 +449,8 @@ def test_the_aeads_of_a_backend_stand_once_each(folder: Path) -> None:
         ("{interval: 1s}", "interval"),
         ("{timeout: 16s}", "timeout"),
         ("{interval: 2s, timeout: 3s}", "timeout"),
+        ("{timeout: 2s, fast_interval: 2s}", "timeout"),
+        ("{fast_interval: 1s}", "fast_interval"),
     ],
 )
 def test_a_probe_must_end_before_the_next(folder: Path, health: str, key: str) -> None:
@@ -398,6 +488,26 @@ def test_a_network_begins_where_its_prefix_ends(folder: Path) -> None:
 def test_an_endpoint_stands_once_with_proxies_or_without(folder: Path) -> None:
     (mistake,) = mistakes_of(folder, MINIMAL + "listen: ['[::]:1', {address: '[::]:1', proxy_from: ['::/0']}]\n")
     assert mistake.startswith("backends.yaml:8: listen[1].address: [::]:1 stands in listen[0] (line 8) already")
+
+
+def test_the_fast_interval_is_the_shorter_one(folder: Path) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + "health: {fast_interval: 17s}\n")
+    assert mistake.startswith("backends.yaml:8: health.fast_interval: 17s with an interval of 16s; expected no more")
+
+
+@pytest.mark.parametrize(
+    ("health", "fast", "down"),
+    [
+        ("{interval: 30s}", 2, 30),
+        ("{interval: 500ms, timeout: 450ms}", 0.5, 0.5),
+        ("{timeout: 4s}", 8, 16),
+        ("{timeout: 10s}", 16, 16),
+        ("{down_interval: 1m}", 2, 60),
+    ],
+)
+def test_the_intervals_that_are_not_stated(folder: Path, health: str, fast: float, down: float) -> None:
+    read = load_text(folder, MINIMAL + f"health: {health}\n").health
+    assert (read.fast_interval, read.down_interval) == (fast, down)
 
 
 def test_a_key_group_has_one_cookie_format(folder: Path) -> None:
@@ -502,7 +612,7 @@ def test_any_text_is_refused_cleanly(folder: Path, loader: str, text: str | byte
 KEYS = [
     *Config.model_fields,
     *(key for field in Config.model_fields.values() for key in getattr(field.annotation, "model_fields", {})),
-    *("name", "address", "port", "weight", "cookies", "aeads", "key_group", "certificate", "key"),
+    *("name", "address", "srv", "port", "weight", "cookies", "aeads", "key_group", "certificate", "key"),
 ]
 VALUES = [
     "auto",
@@ -515,6 +625,7 @@ VALUES = [
     "[::]:4460",
     "a",
     "random",
+    "_ntp._udp.example.com",
     15,
     17,
     30,
@@ -540,7 +651,9 @@ def test_any_structure_is_refused_cleanly(folder: Path, tree: dict[str, object])
 
 @given(
     data=st.data(),
-    fields=st.sets(st.sampled_from(["name", "address", "port", "weight", "cookies", "aeads", "key_group"]), max_size=7),
+    fields=st.sets(
+        st.sampled_from(["name", "address", "srv", "port", "weight", "cookies", "aeads", "key_group"]), max_size=8
+    ),
 )
 @settings(deadline=None)
 def test_any_backend_is_refused_cleanly(folder: Path, data: st.DataObject, fields: set[str]) -> None:

@@ -13,7 +13,10 @@ from ntspool.wire.aead import Aead
 PARSERS: list[Callable[[object], object]] = [
     values.name,
     values.dns_name,
-    values.ip_address,
+    values.address,
+    values.srv_name,
+    values.dns_server,
+    values.dns_timeout,
     values.endpoint,
     values.rotation,
     values.workers,
@@ -101,21 +104,69 @@ def test_what_is_no_dns_name(wrong: object, why: str) -> None:
 def test_addresses(address: IPv4Address | IPv6Address) -> None:
     mapped = isinstance(address, IPv6Address) and address.ipv4_mapped
     assume(not (address.is_multicast or address.is_unspecified or mapped))
-    assert values.ip_address(str(address)) == address
+    assert values.address(str(address)) == address
 
 
 @pytest.mark.parametrize("wrong", ["0.0.0.0", "::", "224.0.1.1", "ff02::101", "fe80::1%eth0", "::ffff:192.0.2.1"])
 def test_addresses_that_no_client_can_use(wrong: str) -> None:
     with pytest.raises(ValueError, match="is not one host's address that clients can use; expected an IPv4 or IPv6"):
-        values.ip_address(wrong)
+        values.address(wrong)
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "192.0.2", "192.0.2.01", "192.0.2.1:123", "[::1]", "a.example", " ::1", 3221225985, None]
+    "wrong", ["", "192.0.2", "192.0.2.01", "192.0.2.1:123", "[::1]", "a.example.7", " ::1", 3221225985, None]
 )
 def test_what_is_no_address(wrong: object) -> None:
-    with pytest.raises(ValueError, match="is not an IP address; expected an IPv4 or IPv6 address without a port"):
-        values.ip_address(wrong)
+    with pytest.raises(ValueError, match="is not an IP address; expected an IPv4 or IPv6 address without a port, or a"):
+        values.address(wrong)
+
+
+@pytest.mark.parametrize("name", ["ntp", "ntp-1.example.com", "NTP-1.Example.COM"])
+def test_an_address_may_be_a_name(name: str) -> None:
+    assert values.address(name) == name.lower()
+
+
+@pytest.mark.parametrize("wrong", ["ntp_1.example.com", "ntp.example.com.", "_ntp._udp.example.com", "a" * 64, "a..b"])
+def test_what_is_no_name_of_an_address(wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a DNS name \(.*; expected an IPv4 or IPv6 address .*, or a DNS name"):
+        values.address(wrong)
+
+
+@pytest.mark.parametrize("name", ["_ntske._tcp.example.com", "_NTP._udp.a.example", "_x-1._tcp.example"])
+def test_names_of_services(name: str) -> None:
+    assert values.srv_name(name) == name.lower()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *("", 3, None, "example.com", "ntske._tcp.example.com", "_ntske.tcp.example.com", "_ntske._sctp.example.com"),
+        *("_ntske._tcp", "_ntske._tcp.", "_ntske._tcp.a_b", "_._tcp.example.com", "_ntske._tcp.192.0.2.1"),
+        f"_ntske._tcp.{'.'.join(['a' * 60] * 4)}",
+    ],
+)
+def test_what_is_no_service(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"is not the name of a service; expected a name such as _ntske\._tcp"):
+        values.srv_name(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("192.0.2.53", Endpoint("192.0.2.53", 53)),
+        ("2001:DB8::53", Endpoint("2001:db8::53", 53)),
+        ("192.0.2.53:5353", Endpoint("192.0.2.53", 5353)),
+        ("[2001:db8::53]:5353", Endpoint("2001:db8::53", 5353)),
+    ],
+)
+def test_dns_servers(text: str, server: Endpoint) -> None:
+    assert values.dns_server(text) == server
+
+
+@pytest.mark.parametrize("wrong", ["ns.example.com", "", 53, None, "192.0.2.53:0", "0.0.0.0", "[::1]"])
+def test_what_is_no_dns_server(wrong: object) -> None:
+    with pytest.raises(ValueError, match="is not a DNS server; expected an IP address such as"):
+        values.dns_server(wrong)
 
 
 @given(address=st.ip_addresses(), port=st.integers(1, 65535))

@@ -1,6 +1,7 @@
 """The NTS-protected NTP client: authenticated answers, and every way of not getting one."""
 
 import asyncio
+import errno
 import os
 import socket
 import time
@@ -9,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ntspool.errors import RemoteError
-from ntspool.net.timequery import query_time
+from ntspool.net.timequery import ask, query_time
 from ntspool.pool.cookies import Association, CookieFormat, CookieJar, ServerKey
 from ntspool.pool.responder import Responder
 from ntspool.wire.aead import Aead
@@ -94,6 +95,43 @@ def test_forgeries_do_not_hide_the_answer_that_comes_after_them():
 
     with scripted(forge) as port:
         assert _ask(port).header.stratum == 2
+
+
+def test_a_busy_process_does_not_make_a_bad_server():
+    """The answer that came in time is found after the deadline."""
+
+    async def busy(port):
+        association = _association()
+        cookie = JAR.mint(association, os.urandom(16))
+        task = asyncio.create_task(query_time("127.0.0.1", port, association, cookie, timeout=0.2))
+        await asyncio.sleep(0)
+        time.sleep(0.6)  # noqa: ASYNC251
+        return await task
+
+    with scripted(_honest) as port:
+        assert asyncio.run(busy(port)).header.stratum == 2
+
+
+def _ask_without_socket(monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    async def run():
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", fail)
+            return await ask("::1", 123, _association(), bytes(104), timeout=1)
+
+    return asyncio.run(run())
+
+
+def test_what_lies_on_our_own_side_is_told_apart(monkeypatch):
+    with pytest.raises(OSError, match="Too many open files"):
+        _ask_without_socket(monkeypatch, OSError(errno.EMFILE, "Too many open files"))
+
+
+def test_a_family_that_this_machine_has_not_is_unreachable(monkeypatch):
+    failure = _ask_without_socket(monkeypatch, OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol"))
+    assert str(failure) == "unreachable (Address family not supported by protocol)"
 
 
 def test_malformed_answers_are_told():

@@ -1,0 +1,33 @@
+"""What the checker knows, for whoever shows it."""
+
+from dataclasses import dataclass
+
+from ntspool.pool.causes import Failure
+from ntspool.pool.fleet import Condition
+from ntspool.pool.model import Address, Backend
+from ntspool.pool.proofs import Proof
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is known of one address: `condition` of its health, and `proof` of its keys.
+
+    `shown` is its state as HAProxy shows it, `keys` why it is not minted for under the current epoch (None if it is),
+    `share` the share of its weight that it has now, `offset` how far its clock is ahead of the pool's, in seconds, None
+    while that is not known. `checked` and `answered` are when it was last probed and last found
+    good, in Unix seconds, None for never; `probes` and `failures` count. `reported` is its agent's last complaint.
+    """
+
+    backend: Backend
+    address: Address
+    condition: Condition
+    shown: str
+    share: float
+    proof: Proof
+    offset: float | None
+    keys: Failure | None
+    checked: float | None
+    answered: float | None
+    probes: int
+    failures: int
+    reported: str | None
