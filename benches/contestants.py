@@ -145,6 +145,9 @@ def gateway(place: Place, workers: int = 1, backends: int = 2) -> Iterator[Runni
         f"pool: {{names: [localhost]}}\nlisten: ['127.0.0.1:{port}']\nworkers: {workers}\n"
         f"tls: [{{certificate: {place.certificate}, key: {place.key}}}]\nstate: {directory}/state\n"
         f"health: {{interval: 5s, timeout: 1s, rise: 1, fall: 3}}\nlog: {{format: json}}\nbackends:\n{listed}"
+        # One address that may have all: the limits are asked, and turn nobody away.
+        f"limits: {{per_address: {{sessions: 10000, rate: 1000000, burst: 1000000}}, "
+        f"per_network: {{sessions: 10000, rate: 1000000, burst: 1000000}}}}\n"
     )
     keys = directory / "keys"
     ours = [sys.executable, "-m", "ntspool"]

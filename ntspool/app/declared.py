@@ -1,6 +1,7 @@
 """From backends.yaml to what the floors below work with."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ntspool import config
@@ -11,12 +12,15 @@ from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
 from ntspool.net.tls import read_certificate
 from ntspool.pool import discovery
+from ntspool.pool.access import Access
 from ntspool.pool.discovery import Declared, Discovered, Entry
 from ntspool.pool.health import Rules
+from ntspool.pool.limits import PrefixLimit
 from ntspool.pool.model import Backend, Certificate, LogSettings, Selection, SessionRules
 from ntspool.pool.names import Names
 from ntspool.pool.resolving import DnsSettings
 from ntspool.pool.sample import Limits
+from ntspool.pool.shedding import QueueLimit
 
 
 def entries(declared: config.Config) -> tuple[Entry, ...]:
@@ -100,9 +104,18 @@ def check_settings(declared: config.Config) -> CheckSettings:
     )
 
 
-def session_rules(declared: config.Config) -> SessionRules:
-    """Return what holds for every session."""
-    return SessionRules(declared.limits.session_timeout, declared.limits.sessions)
+def session_rules(declared: config.Config, listening: Sequence[config.Listen]) -> SessionRules:
+    """Return what holds for every session on the sockets that listen as in `listening`."""
+    limits = declared.limits
+    return SessionRules(
+        timeout=limits.session_timeout,
+        limit=limits.sessions,
+        access=Access(limits.allow, limits.deny),
+        per_address=PrefixLimit(**dict(limits.per_address)),
+        per_network=PrefixLimit(**dict(limits.per_network)),
+        queue=QueueLimit(limits.queue.target, limits.queue.interval) if limits.queue.target else None,
+        proxies=tuple(Access(each.proxy_from) if each.proxy_from else None for each in listening),
+    )
 
 
 def log_settings(declared: config.Config) -> LogSettings:

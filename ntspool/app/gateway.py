@@ -60,6 +60,7 @@ class Gateway:
         self._path = path
         self._clock = clock
         self._config = config.load(path)
+        self._listening = self._config.listen
         self._certificate_stamps = _stamps(self._config)
         self._certificates = declared.certificates(self._config)
         store, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
@@ -105,7 +106,7 @@ class Gateway:
         set_up_logs(declared.log_settings(self._config))
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
-        wanted = [(each.host, each.port) for each in self._config.listen]
+        wanted = [(each.address.host, each.address.port) for each in self._listening]
         sockets = listen_on(wanted, await self._predecessors.gather())
         self._running.callback(_close, sockets)
         self._running.push_async_callback(self._checker.stop)
@@ -249,7 +250,7 @@ class Gateway:
         return Snapshot(
             revision=self._revision,
             certificates=self._certificates,
-            rules=declared.session_rules(self._config),
+            rules=declared.session_rules(self._config, self._listening),
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
             selection=declared.selection(self._config),

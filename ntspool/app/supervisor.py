@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import socket
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from ntspool.net.channel import Applied, Channel
+from ntspool.net.channel import Applied, Channel, Tally
 from ntspool.pool.model import Snapshot
 
 FIRST_BACK_OFF = 0.5
@@ -23,8 +22,7 @@ log = structlog.get_logger()
 class Supervisor:
     """Keeps one worker process running from when it is made until `finish`.
 
-    `spawn` starts the process on its end of the channel; what the worker tells is added to `minted`, where it stays
-    when the worker dies.
+    `spawn` starts the process on its end of the channel; `count` takes what the worker tells of its work.
     """
 
     def __init__(
@@ -32,12 +30,12 @@ class Supervisor:
         number: int,
         spawn: Callable[[socket.socket], Awaitable[asyncio.subprocess.Process]],
         snapshot: Snapshot,
-        minted: Counter[int],
+        count: Callable[[Tally], None],
     ) -> None:
         self._number = number
         self._spawn = spawn
         self._snapshot = snapshot
-        self._minted = minted
+        self._count = count
         self._process: asyncio.subprocess.Process | None = None
         self._applied = -1
         self._changed = asyncio.Condition()
@@ -118,7 +116,7 @@ class Supervisor:
         try:
             while (news := await channel.receive()) is not None:
                 if not isinstance(news, Applied):
-                    self._minted.update(news.minted)
+                    self._count(news)
                 elif not self._told_to_finish.is_set():
                     await self._note(news.revision)
             return f"pid {process.pid}, status {await process.wait()}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from ntspool.net.admission import Admission
 from ntspool.net.channel import Applied, Channel, Tally
 from ntspool.net.connection import Rulebook
 from ntspool.net.handover import Handover
@@ -40,7 +41,8 @@ class Worker:
         self._channel = channel
         self._sockets = sockets
         self._handover = handover
-        self._listener = Listener(sockets, lambda: self._rulebook, self._end_session)
+        self._admission = Admission()
+        self._listener = Listener(sockets, lambda: self._rulebook, self._end_session, self._admission)
         self._log: SessionLog
         self._rulebook: Rulebook
         self._minted: Counter[int] = Counter()
@@ -98,9 +100,10 @@ class Worker:
 
     async def _tell(self) -> None:
         """Tell the control process what was done, if there is something to tell; raises ConnectionError."""
-        if self._minted:
-            minted, self._minted = self._minted, Counter()
-            await self._channel.send(Tally(minted))
+        minted, self._minted = self._minted, Counter()
+        turned_away = self._admission.take_counts()
+        if minted or turned_away:
+            await self._channel.send(Tally(minted, turned_away))
 
     def _adopt(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         if before is None or snapshot.log != before.log:
@@ -108,6 +111,7 @@ class Worker:
             self._log = SessionLog(snapshot.log, asyncio.get_running_loop().call_soon)
         same = before is not None and snapshot.certificates == before.certificates
         self._rulebook = prepare(snapshot, self._rulebook if same else None)
+        self._admission.adopt(snapshot.rules)
         if before is None:
             # What was made so far stays: no collection need look at it again.
             gc.collect()

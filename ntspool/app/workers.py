@@ -12,10 +12,15 @@ import structlog
 
 from ntspool.app.supervisor import Supervisor
 from ntspool.errors import LocalError
+from ntspool.net.channel import Tally
+from ntspool.pool.limits import TurnedAway
 from ntspool.pool.model import Snapshot
 
 START_DEADLINE = 30.0
 """Seconds in which a worker must serve; beyond that something is wrong with the installation."""
+
+TELL_INTERVAL = 10.0
+"""Seconds between two lines about clients that were turned away."""
 
 log = structlog.get_logger()
 
@@ -25,16 +30,19 @@ class Workers:
 
     A worker that dies loses its own sessions only: the queue of the sockets lives on with the control process. With
     `handover`, the state directory, workers outlive the control process until the next one takes over; without, they
-    end with it. `minted` counts the sessions of all workers by the key id that they were minted under.
+    end with it. `minted` counts the sessions of all workers by the key id that they were minted under, `turned_away`
+    the clients that they turned away before TLS by the reason.
     """
 
     def __init__(self, handover: Path | None) -> None:
         self.minted: Counter[int] = Counter()
+        self.turned_away: Counter[TurnedAway] = Counter()
         self._handover = handover
         self._sockets: Sequence[socket.socket] = ()
         self._snapshot: Snapshot
         self._numbers = itertools.count()
         self._supervisors: list[Supervisor] = []
+        self._telling: asyncio.Task[None] | None = None
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -45,6 +53,7 @@ class Workers:
         """Start `count` workers; returns once every one serves `snapshot`. Raises LocalError if one does not."""
         self._sockets, self._snapshot = sockets, snapshot
         await _until_serving([self._add() for _ in range(count)])
+        self._telling = asyncio.create_task(self._tell_turned_away())
 
     async def publish(self, snapshot: Snapshot) -> None:
         """Make `snapshot` what is served; returns once every running worker does."""
@@ -57,6 +66,8 @@ class Workers:
     async def resize(self, count: int, patience: float) -> None:
         """Run `count` workers from now; those too many finish as in `stop`. Raises LocalError if a new one fails."""
         surplus = self._supervisors[count:]
+        if self._telling is not None:
+            self._telling.cancel()
         await asyncio.gather(*(self._finish(each, patience) for each in surplus))
         await _until_serving([self._add() for _ in range(count - len(self._supervisors))])
 
@@ -79,7 +90,7 @@ class Workers:
         await asyncio.gather(*(self._finish(each, patience) for each in tuple(self._supervisors)))
 
     def _add(self) -> Supervisor:
-        supervisor = Supervisor(next(self._numbers), self._spawn, self._snapshot, self.minted)
+        supervisor = Supervisor(next(self._numbers), self._spawn, self._snapshot, self._count)
         self._supervisors.append(supervisor)
         return supervisor
 
@@ -95,6 +106,20 @@ class Workers:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "ntspool.app.worker", *words, pass_fds=[channel.fileno(), *listening]
         )
+
+    def _count(self, tally: Tally) -> None:
+        self.minted.update(tally.minted)
+        self.turned_away.update(tally.turned_away)
+
+    async def _tell_turned_away(self) -> None:
+        """Log what was turned away, a line for all of an interval: a flood must not be one in the logs, too."""
+        told: Counter[TurnedAway] = Counter()
+        while True:
+            await asyncio.sleep(TELL_INTERVAL)
+            news, told = self.turned_away - told, self.turned_away.copy()
+            if news:
+                reasons = {str(why): count for why, count in news.items()}
+                log.warning("turned away", clients=news.total(), seconds=TELL_INTERVAL, reasons=reasons)
 
 
 async def _until_serving(supervisors: Iterable[Supervisor]) -> None:

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from ntspool.config import rules
-from ntspool.config.models import Backend, Certificate, Config, Dns, Health, Keys, Limits, Log, Pool
+from ntspool.config.admission import Limits, Listen
+from ntspool.config.models import Backend, Certificate, Config, Dns, Health, Keys, Log, Pool
 from ntspool.config.values import Endpoint, expected_word
 from ntspool.config.yamlfile import Document, Mistake, Place, read, refusal, show
 
@@ -24,6 +25,7 @@ __all__ = [
     "Health",
     "Keys",
     "Limits",
+    "Listen",
     "Log",
     "Pool",
     "load",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationInfo
 
 from ntspool.config import names, values
+from ntspool.config.admission import Limits, Listen
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.pool.model import Address, Balance
 from ntspool.wire.aead import Aead
@@ -128,13 +129,6 @@ class Regions(BaseModel, frozen=True, extra="forbid"):
     database: FilePath | None = None
 
 
-class Limits(BaseModel, frozen=True, extra="forbid"):
-    """What each worker bears: seconds that a session may last, and sessions at a time."""
-
-    session_timeout: Annotated[float, PlainValidator(values.session_timeout)] = 5.0
-    sessions: AtLeastOne = 10_000
-
-
 class Log(BaseModel, frozen=True, extra="forbid"):
     """How much is logged and how; client addresses are personal data and stay out unless asked for."""
 
@@ -178,9 +172,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """
 
     pool: Pool
-    listen: Annotated[
-        tuple[Endpoint, ...], Field(min_length=1, description="a list of ADDRESS:PORT, each in quotes")
-    ] = (values.Endpoint("0.0.0.0", 4460), values.Endpoint("::", 4460))  # noqa: S104  a public service
+    listen: Annotated[tuple[Listen, ...], Field(min_length=1, description="a list of ADDRESS:PORT, each in quotes")] = (
+        tuple(map(Listen.model_validate, ("0.0.0.0:4460", "[::]:4460")))
+    )
     workers: Annotated[int | None, PlainValidator(values.workers)] = None
     tls: Annotated[
         tuple[Certificate, ...],

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ntspool.config import names, values
+from ntspool.config import admission, names, values
 from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
 from ntspool.net.geo import open_database
 from ntspool.net.tls import covers, dns_names, read_certificate
+from ntspool.pool.access import Network
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.pool.model import Certificate
 
@@ -25,8 +26,10 @@ def check(document: Document) -> Iterator[Mistake]:
     """Yield every rule that `document` breaks; values that are wrong in themselves are passed over."""
     backends = document.at("backends")
     places: list[Place] = [("backends", index) for index in range(len(backends) if isinstance(backends, list) else 0)]
-    for listen in (("listen",), ("control", "listen")):
-        yield from _stated_once(document, _all(document, listen, values.endpoint))
+    yield from _stated_once(document, _listen(document))
+    yield from _stated_once(document, _all(document, ("control", "listen"), values.endpoint))
+    yield from _stated_once(document, _access(document))
+    yield from _shares(document)
     for place in places:
         yield from _form(document, place)
     named = list(_stated(document, places, "name", values.name))
@@ -71,6 +74,32 @@ def _stated_once(document: Document, found: Iterable[tuple[Place, object]]) -> I
         if before is not place:
             where = f"{spell(before)} (line {document.line(before)})"
             yield document.mistake(place, f"{value} stands in {where} already; expected each only once")
+
+
+def _listen(document: Document) -> Iterator[tuple[Place, values.Endpoint]]:
+    yield from _all(document, ("listen",), values.endpoint)
+    stated = document.at("listen")
+    for index in range(len(stated) if isinstance(stated, list) else 0):
+        yield from _all(document, ("listen", index, "address"), values.endpoint)
+
+
+def _access(document: Document) -> Iterator[tuple[Place, Network]]:
+    for key in ("allow", "deny"):
+        yield from _all(document, ("limits", key), admission.network)
+
+
+def _shares(document: Document) -> Iterator[Mistake]:
+    """Yield what one address may have that its network may not."""
+    usual = admission.PerAddress(), admission.PerNetwork()
+    for key in ("sessions", "rate", "burst"):
+        parse: Callable[[object], float | None] = getattr(admission, key, values.at_least_one)
+        place = ("limits", "per_address", key)
+        address = _one(document, place, parse, getattr(usual[0], key))
+        network = _one(document, ("limits", "per_network", key), parse, getattr(usual[1], key))
+        if address is not None and network is not None and address > network:
+            where = place if place in document.lines else ("limits", "per_network", key)
+            wrong = f"{address:g} for an address and {network:g} for its network"
+            yield document.mistake(where, f"{wrong}; expected no more for an address than for its network")
 
 
 def _stated(

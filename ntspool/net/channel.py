@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ntspool.pool.limits import TurnedAway
+
 _LENGTH = 4
 
 
@@ -19,9 +21,13 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a worker has done since its last tally: sessions minted, by the key id that they were minted under."""
+    """What a worker has done since its last tally.
+
+    `minted` are sessions by the key id that they were minted under, `turned_away` clients by the reason.
+    """
 
     minted: Mapping[int, int]
+    turned_away: Mapping[TurnedAway, int]
 
 
 class Channel:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ntspool.net.geo import Places
 from ntspool.net.servertls import ServerContext
 from ntspool.net.session import Report, Session
+from ntspool.pool.limits import Place
 from ntspool.pool.model import SessionRules
 from ntspool.pool.negotiation import Negotiator
 
@@ -43,11 +44,22 @@ class RandomBytes:
         return self._bytes[start : self._taken]
 
 
-class Connection:
-    """Carries the bytes of one session, whose client has the address `peer` (as accept gives it, or `packed`).
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A connection that was let in, at `began` by time.monotonic, and its client's address in both notations."""
 
-    Call `handle` with what `epoll` tells of the descriptor, until `closed`. After its last flight it waits for the
-    client to close first: closing with bytes unread would send a reset, which can overtake the response.
+    socket: socket.socket
+    peer: str
+    packed: bytes
+    began: float
+
+
+class Connection:
+    """Carries the bytes of one session.
+
+    Call `handle` with what `epoll`, where the descriptor is registered for EPOLLIN, tells of it, until `closed`; then
+    release `place`, if it has one. After its last flight it waits for the client to close first: closing with bytes
+    unread would send a reset, which can overtake the response.
     """
 
     __slots__ = (
@@ -57,29 +69,25 @@ class Connection:
         "_rulebook",
         "_session",
         "_socket",
-        "began",
+        "client",
         "closed",
         "deadline",
         "descriptor",
-        "packed",
-        "peer",
+        "place",
     )
 
-    def __init__(
-        self, accepted: socket.socket, peer: str, rulebook: Rulebook, epoll: select.epoll, began: float
-    ) -> None:
-        self._socket = accepted
+    def __init__(self, client: Accepted, rulebook: Rulebook, epoll: select.epoll, place: Place | None) -> None:
+        self._socket = client.socket
         self._rulebook = rulebook
         self._epoll = epoll
         self._session: Session | None = None
         self._out = b""
         self._blocked = False
-        self.peer = peer
-        self.began = began
-        self.deadline = began + rulebook.rules.timeout
+        self.client = client
+        self.place = place
+        self.deadline = client.began + rulebook.rules.timeout
         self.closed = False
-        self.descriptor = accepted.fileno()
-        epoll.register(self.descriptor, select.EPOLLIN)
+        self.descriptor = client.socket.fileno()
 
     @property
     def report(self) -> Report | None:
@@ -122,8 +130,8 @@ class Connection:
 
     def _begin(self) -> Session:
         # Made as late as this, a client that connects and says nothing costs next to nothing.
-        rulebook, packed = self._rulebook, _packed(self.peer)
-        self._session = Session(rulebook.context, rulebook.negotiator, packed, _random, rulebook.locate)
+        rulebook = self._rulebook
+        self._session = Session(rulebook.context, rulebook.negotiator, self.client.packed, _random, rulebook.locate)
         return self._session
 
     def _receive(self, session: Session, data: bytes) -> None:
@@ -157,9 +165,3 @@ _random = RandomBytes()
 
 _LAST = socket.MSG_DONTWAIT | socket.MSG_MORE
 """How the last flight is sent: it waits for the end of the stream, and both leave in one segment."""
-
-
-def _packed(peer: str) -> bytes:
-    # A link-local address has its interface's name behind it.
-    family = socket.AF_INET6 if ":" in peer else socket.AF_INET
-    return socket.inet_pton(family, peer.partition("%")[0])

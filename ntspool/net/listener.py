@@ -10,18 +10,24 @@ from itertools import takewhile
 
 import structlog
 
-from ntspool.net.connection import Connection, Rulebook
+from ntspool.net.admission import Admission, packed_address
+from ntspool.net.connection import Accepted, Connection, Rulebook
 from ntspool.net.geo import locator, nowhere
+from ntspool.net.proxied import Anteroom
 from ntspool.net.servertls import server_context
 from ntspool.net.session import Report
+from ntspool.pool.limits import Place
 from ntspool.pool.model import Snapshot
 from ntspool.pool.negotiation import Negotiator
 
 ACCEPT_BATCH = 4
-"""Clients accepted in one turn of the loop: a flood of them must not hold up the sessions under way.
+"""Clients let in in one turn of the loop: a flood of them must not hold up the sessions under way.
 
 Few, so that of several workers each takes what it can serve soon; what waits in the queue the others can take.
 """
+
+TAKE_BATCH = 64
+"""Clients taken from the queue in one turn, those who are turned away too: each costs a fiftieth of a session."""
 
 ACCEPT_BACK_OFF = 0.1
 """Seconds to leave the queue alone when the system has no descriptor or memory for another connection."""
@@ -44,8 +50,9 @@ def prepare(snapshot: Snapshot, before: Rulebook | None) -> Rulebook:
 class _Listening(socket.socket):
     """A listening socket that accepts without making enums for each client."""
 
-    def __init__(self, shared: socket.socket) -> None:
+    def __init__(self, shared: socket.socket, index: int) -> None:
         super().__init__(fileno=shared.fileno())
+        self.index = index
         self._numbers = int(shared.family), int(shared.type)
 
     @property
@@ -60,9 +67,9 @@ class _Listening(socket.socket):
 class Listener:
     """Serves NTS-KE on listening sockets that stay the caller's.
 
-    `start` begins to accept, by the rulebook that `rulebook` returns at that moment for each new session; `stop`
-    ends that and returns once the running sessions have ended, each by its deadline. Every session that sent
-    anything is reported to `on_end` with the client's address and its duration in seconds.
+    `start` begins to accept whom `admission` lets in, by the rulebook that `rulebook` returns at that moment for each
+    new session; `stop` ends that and returns once the running sessions have ended, each by its deadline. Every
+    session that sent anything is reported to `on_end` with the client's address and its duration in seconds.
 
     All descriptors are in one epoll set of our own, which is one reader of the loop: whatever happens on any of them
     is handled in one call, without the loop's machinery for each.
@@ -73,13 +80,17 @@ class Listener:
         sockets: Sequence[socket.socket],
         rulebook: Callable[[], Rulebook],
         on_end: Callable[[Report, str, float], None],
+        admission: Admission,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listening = {each.fileno(): _Listening(each) for each in sockets}
+        self._listening = {each.fileno(): _Listening(each, index) for index, each in enumerate(sockets)}
         self._rulebook = rulebook
         self._on_end = on_end
+        self._admission = admission
         self._epoll = select.epoll()
-        # By descriptor, in the order of their deadlines but for a moment after the timeout was changed.
+        self._anteroom = Anteroom(admission, self._epoll, self._begin)
+        # By descriptor, in the order of their deadlines but for a moment after the timeout was changed, and for as
+        # long as a balancer's header took.
         self._open: dict[int, Connection] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._accepting = False
@@ -89,7 +100,7 @@ class Listener:
     @property
     def open_sessions(self) -> int:
         """How many connections are open now."""
-        return len(self._open)
+        return len(self._open) + len(self._anteroom)
 
     def start(self) -> None:
         """Begin to accept clients."""
@@ -129,13 +140,15 @@ class Listener:
 
     def _turn(self) -> None:
         """Handle everything that has happened since the last turn."""
-        waiting: list[socket.socket] = []
+        waiting: list[_Listening] = []
         for descriptor, events in self._epoll.poll(0, _EVENTS):
             connection = self._open.get(descriptor)
             if connection is not None:
                 self._handle(connection, events)
             elif descriptor in self._listening:
                 waiting.append(self._listening[descriptor])
+            elif descriptor in self._anteroom:
+                self._anteroom.handle(descriptor)
         for each in waiting:
             self._accept(each)
 
@@ -149,9 +162,9 @@ class Listener:
         if connection.closed:
             self._end(connection)
 
-    def _accept(self, listening: socket.socket) -> None:
-        rulebook, now = self._rulebook(), time.monotonic()
-        for _ in range(ACCEPT_BATCH):
+    def _accept(self, listening: _Listening) -> None:
+        proxied, let_in = self._rulebook().rules.trusted(listening.index) is not None, 0
+        for _ in range(TAKE_BATCH):
             try:
                 accepted, peer = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -159,12 +172,27 @@ class Listener:
             except OSError as error:
                 self._back_off(error)
                 return
-            if len(self._open) >= rulebook.rules.limit:
-                # Closed before TLS, a chrony client comes again in 16 s; after an error it would in 1024 s.
-                accepted.close()
-            else:
-                connection = Connection(accepted, peer[0], rulebook, self._epoll, now)
-                self._open[connection.descriptor] = connection
+            let_in += self._let_in(listening.index, accepted, peer[0], proxied)
+            if let_in == ACCEPT_BATCH:
+                return
+
+    def _let_in(self, queue: int, accepted: socket.socket, peer: str, proxied: bool) -> bool:
+        """Begin a session, or what comes before it, unless the client is turned away; tell whether it was let in."""
+        now = time.monotonic()
+        if proxied:
+            return self._anteroom.let_in(queue, accepted, peer, self.open_sessions, now)
+        packed = packed_address(peer)
+        place = self._admission.admit(queue, accepted, packed, self.open_sessions)
+        if place is None:
+            accepted.close()
+            return False
+        self._epoll.register(accepted.fileno(), select.EPOLLIN)
+        self._begin(Accepted(accepted, peer, packed, now), place)
+        return True
+
+    def _begin(self, client: Accepted, place: Place | None) -> None:
+        connection = Connection(client, self._rulebook(), self._epoll, place)
+        self._open[connection.descriptor] = connection
 
     def _back_off(self, error: OSError) -> None:
         if error.errno not in _NO_RESOURCES:
@@ -177,13 +205,15 @@ class Listener:
 
     def _end(self, connection: Connection) -> None:
         del self._open[connection.descriptor]
+        if connection.place is not None:
+            self._admission.release(connection.place)
         report = connection.report
         if report is not None:
-            self._on_end(report, connection.peer, time.monotonic() - connection.began)
+            self._on_end(report, connection.client.peer, time.monotonic() - connection.client.began)
         self._check_idle()
 
     def _check_idle(self) -> None:
-        if not self._accepting and not self._open:
+        if not self._accepting and not self.open_sessions:
             self._idle.set()
 
     def _sweep(self) -> None:
@@ -191,4 +221,6 @@ class Listener:
         for connection in tuple(takewhile(lambda each: each.deadline <= now, self._open.values())):
             connection.expire()
             self._end(connection)
+        self._anteroom.sweep(now, self._rulebook().rules.timeout)
+        self._check_idle()
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

@@ -6,8 +6,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal
 
+from ntspool.pool.access import EVERYBODY, Access
 from ntspool.pool.cookies import CookieFormat, ServerKey
+from ntspool.pool.limits import UNLIMITED, PrefixLimit
 from ntspool.pool.names import Names
+from ntspool.pool.shedding import QueueLimit
 from ntspool.wire.aead import Aead
 
 Address = IPv4Address | IPv6Address
@@ -96,10 +99,25 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """What holds for every session: its deadline in seconds, and how many may be open in a worker."""
+    """What holds for every session: its deadline in seconds, and who may have one; all counts are a worker's own.
+
+    `limit` is how many sessions may be open, `per_address` and `per_network` what is left of that to one client and
+    to its network, `queue` when too many wait for theirs (None: never). `proxies` tells for each listening socket, in
+    their order, from which networks a load balancer puts the PROXY protocol's header first (None: clients come
+    straight); sockets without an entry are clients' own.
+    """
 
     timeout: float
     limit: int
+    access: Access = EVERYBODY
+    per_address: PrefixLimit = UNLIMITED
+    per_network: PrefixLimit = UNLIMITED
+    queue: QueueLimit | None = None
+    proxies: tuple[Access | None, ...] = ()
+
+    def trusted(self, index: int) -> Access | None:
+        """Return from where balancers come to the listening socket at `index`; None where clients come straight."""
+        return self.proxies[index] if index < len(self.proxies) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def talker(before="", after=""):
     return [sys.executable, "-c", _TALKER.format(before=before, after=after)]
 
 
-def _play(command, scene, minted=None):
+def _play(command, scene, count=lambda tally: None):
     """Run `scene(supervisor, logs)` while one keeps `command` running; return what was logged."""
     started = []
 
@@ -50,7 +50,7 @@ def _play(command, scene, minted=None):
         return started[-1]
 
     async def run():
-        supervisor = Supervisor(7, spawn, SNAPSHOT, Counter() if minted is None else minted)
+        supervisor = Supervisor(7, spawn, SNAPSHOT, count)
         try:
             await scene(supervisor, logs)
         finally:
@@ -113,7 +113,11 @@ def test_what_a_dead_worker_told_stays():
     async def scene(supervisor, _):
         await until(lambda: minted[3] >= 10)
 
-    _play(talker(after="await channel.send(Tally({3: 5})); sys.exit(1)"), scene, minted)
+    _play(
+        talker(after="await channel.send(Tally({3: 5}, {})); sys.exit(1)"),
+        scene,
+        lambda tally: minted.update(tally.minted),
+    )
     assert minted[3] % 5 == 1
 
 

@@ -3,7 +3,7 @@ import json
 import os
 import re
 from datetime import UTC, datetime
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -56,7 +56,8 @@ def mistakes_of(folder: Path, text: str | bytes) -> list[str]:
 def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
     config = load_text(folder, MINIMAL)
     assert config.pool.names == ("ntp-pool.example.com",)
-    assert config.listen == (Endpoint("0.0.0.0", 4460), Endpoint("::", 4460))
+    assert [each.address for each in config.listen] == [Endpoint("0.0.0.0", 4460), Endpoint("::", 4460)]
+    assert not any(each.proxy_from for each in config.listen)
     assert config.workers is None
     assert [(pair.certificate, pair.key) for pair in config.tls] == [(folder / "fullchain.pem", folder / "privkey.pem")]
     assert config.state == Path("/var/lib/ntspool")
@@ -75,7 +76,15 @@ def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
         "panic": 50,
     }
     assert config.balance == "random"
-    assert dict(config.limits) == {"session_timeout": 5, "sessions": 10000}
+    assert config.limits.model_dump() == {
+        "session_timeout": 5,
+        "sessions": 10000,
+        "per_address": {"sessions": 500, "rate": 50, "burst": 1000},
+        "per_network": {"sessions": 2000, "rate": 200, "burst": 4000},
+        "queue": {"target": 0.1, "interval": 1},
+        "allow": (),
+        "deny": (),
+    }
     assert dict(config.log) == {"level": "info", "format": "auto", "client_addresses": False}
     assert [dict(backend) for backend in config.backends] == [
         {
@@ -98,7 +107,9 @@ def test_every_key_is_read(folder: Path) -> None:
         folder,
         """\
 pool: {names: [NTP.Example.COM, time.example.net]}
-listen: ["127.0.0.1:14460", "[::1]:14460"]
+listen:
+  - "127.0.0.1:14460"
+  - {address: "[::1]:14460", proxy_from: [10.0.0.0/8, "2001:db8::1"]}
 workers: 3
 tls:
   - {certificate: fullchain.pem, key: privkey.pem}
@@ -112,7 +123,14 @@ balance: sticky
 pins: {NTP-1.example.com: a}
 groups: {one.example.net: b, two.example.net: [a, b]}
 regions: {}
-limits: {session_timeout: 2s, sessions: 17}
+limits:
+  session_timeout: 2s
+  sessions: 17
+  per_address: {sessions: 3, rate: 0.5, burst: 4}
+  per_network: {sessions: off, rate: off}
+  queue: {target: off, interval: 200ms}
+  allow: [192.0.2.0/24, "2001:db8::/32"]
+  deny: [192.0.2.7]
 log: {level: debug, format: json, client_addresses: true}
 backends:
   - {name: a, address: [192.0.2.1, "2001:DB8::1"], port: 4123, weight: 0, cookies: ntspool, key_group: both, region: DE}
@@ -120,7 +138,8 @@ backends:
 """,
     )
     assert config.pool.names == ("ntp.example.com", "time.example.net")
-    assert config.listen == (Endpoint("127.0.0.1", 14460), Endpoint("::1", 14460))
+    assert [each.address for each in config.listen] == [Endpoint("127.0.0.1", 14460), Endpoint("::1", 14460)]
+    assert [each.proxy_from for each in config.listen] == [(), (ip_network("10.0.0.0/8"), ip_network("2001:db8::1"))]
     assert config.workers == 3
     assert len(config.tls) == 2
     assert config.state == folder / "state"
@@ -142,7 +161,15 @@ backends:
     assert config.pins == (("ntp-1.example.com", "a"),)
     assert config.groups == (("one.example.net", ("b",)), ("two.example.net", ("a", "b")))
     assert [backend.region for backend in config.backends] == [("de",), ("fr", "asia")]
-    assert dict(config.limits) == {"session_timeout": 2, "sessions": 17}
+    assert config.limits.model_dump() == {
+        "session_timeout": 2,
+        "sessions": 17,
+        "per_address": {"sessions": 3, "rate": 0.5, "burst": 4},
+        "per_network": {"sessions": None, "rate": None, "burst": 4000},
+        "queue": {"target": None, "interval": 0.2},
+        "allow": (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
+        "deny": (ip_network("192.0.2.7"),),
+    }
     assert dict(config.log) == {"level": "debug", "format": "json", "client_addresses": True}
     first, second = config.backends
     assert first.address == (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
@@ -204,7 +231,7 @@ def test_a_configuration_is_a_value(folder: Path) -> None:
     with pytest.raises(ValidationError):
         config.workers = 2
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.listen[0].port = 1  # type: ignore[misc]
+        config.listen[0].address.port = 1  # type: ignore[misc]
 
 
 def test_relative_paths_start_in_the_folder_of_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,6 +339,37 @@ NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pe
         (MINIMAL + "    region: eu\n", 8, "backends[0].region", "'eu' is not a region"),
         (MINIMAL + "limits: {sessions: 0}\n", 8, "limits.sessions", "0 is below 1"),
         (MINIMAL + "limits:\n  session_timeout: 50ms\n", 9, "limits.session_timeout", "'50ms' is shorter than 100ms"),
+        (MINIMAL + "limits: {sessions: off}\n", 8, "limits.sessions", "'off' is not a whole number"),
+        (MINIMAL + "limits: {per_address: off}\n", 8, "limits.per_address", "'off'"),
+        (MINIMAL + "limits: {per_address: {rate: 0}}\n", 8, "limits.per_address.rate", "0 is too low"),
+        (MINIMAL + "limits: {per_network: {rate: 1e7}}\n", 8, "limits.per_network.rate", "10000000.0 is too high"),
+        (MINIMAL + "limits: {per_network: {rate: true}}\n", 8, "limits.per_network.rate", "true is not a number"),
+        (
+            MINIMAL + "limits: {per_network: {burst: off}}\n",
+            8,
+            "limits.per_network.burst",
+            "'off' is not a whole number",
+        ),
+        (MINIMAL + "limits: {queue: {target: 1ms}}\n", 8, "limits.queue.target", "'1ms' is shorter than 10ms"),
+        (MINIMAL + "limits: {allow: 10.0.0.0/8}\n", 8, "limits.allow", "'10.0.0.0/8'"),
+        (MINIMAL + "limits: {deny: [10.0.0.0/33]}\n", 8, "limits.deny[0]", "'10.0.0.0/33' is not an IP network"),
+        (
+            MINIMAL + "limits: {deny: [10.0.0.0/255.0.0.0]}\n",
+            8,
+            "limits.deny[0]",
+            "'10.0.0.0/255.0.0.0' is not an IP network",
+        ),
+        (MINIMAL + "listen: [4460]\n", 8, "listen[0]", "4460 is not an IP address and a port"),
+        (MINIMAL + "listen: [{}]\n", 8, "listen[0].address", "missing"),
+        (MINIMAL + "listen: [{address: ':1'}]\n", 8, "listen[0].address", "':1' is not an IP address and a port"),
+        (MINIMAL + "listen: [{address: '[::]:1', colour: 1}]\n", 8, "listen[0].colour", "unknown key"),
+        (MINIMAL + "listen: [{address: '[::]:1', proxy_from: []}]\n", 8, "listen[0].proxy_from", "an empty list"),
+        (
+            MINIMAL + "listen: [{address: '[::]:1', proxy_from: [x]}]\n",
+            8,
+            "listen[0].proxy_from[0]",
+            "'x' is not an IP network",
+        ),
         (MINIMAL + "log: {level: 3}\n", 8, "log.level", "3 is not known"),
         (MINIMAL + "log: {format: xml}\n", 8, "log.format", "'xml' is not known"),
         (MINIMAL + "log: {client_addresses: yes}\n", 8, "log.client_addresses", "'yes' is neither true nor false"),
@@ -475,6 +533,38 @@ def test_a_probe_must_end_before_the_next(folder: Path, health: str, key: str) -
     assert mistake.startswith(f"backends.yaml:8: health.{key}: a timeout of ")
 
 
+@pytest.mark.parametrize(
+    ("limits", "key"),
+    [
+        ("{per_address: {rate: 500}}", "per_address.rate"),
+        ("{per_network: {sessions: 499}}", "per_network.sessions"),
+        ("{per_address: {burst: 9}, per_network: {burst: 8}}", "per_address.burst"),
+    ],
+)
+def test_an_address_has_no_more_than_its_network(folder: Path, limits: str, key: str) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + f"limits: {limits}\n")
+    assert mistake.startswith(f"backends.yaml:8: limits.{key}: ")
+    assert mistake.endswith("expected no more for an address than for its network")
+
+
+def test_a_network_is_allowed_or_denied(folder: Path) -> None:
+    (mistake,) = mistakes_of(
+        folder, MINIMAL + "limits: {allow: [10.0.0.0/8, '::/0'], deny: [11.0.0.0/8, 10.0.0.0/8]}\n"
+    )
+    assert mistake.startswith("backends.yaml:8: limits.deny[1]: 10.0.0.0/8 stands in limits.allow[0] (line 8) already")
+
+
+def test_a_network_begins_where_its_prefix_ends(folder: Path) -> None:
+    assert mistakes_of(folder, MINIMAL + "limits: {deny: [10.0.0.1/8]}\n") == [
+        "backends.yaml:8: limits.deny[0]: '10.0.0.1/8' has bits set behind its prefix; did you mean 10.0.0.0/8?"
+    ]
+
+
+def test_an_endpoint_stands_once_with_proxies_or_without(folder: Path) -> None:
+    (mistake,) = mistakes_of(folder, MINIMAL + "listen: ['[::]:1', {address: '[::]:1', proxy_from: ['::/0']}]\n")
+    assert mistake.startswith("backends.yaml:8: listen[1].address: [::]:1 stands in listen[0] (line 8) already")
+
+
 def test_the_fast_interval_is_the_shorter_one(folder: Path) -> None:
     (mistake,) = mistakes_of(folder, MINIMAL + "health: {fast_interval: 17s}\n")
     assert mistake.startswith("backends.yaml:8: health.fast_interval: 17s with an interval of 16s; expected no more")
@@ -546,7 +636,8 @@ def test_the_sample_shows_the_defaults(folder: Path) -> None:
     for key in set(Config.model_fields) - {"pool", "tls", "backends"}:
         assert re.search(f"^{key}:", shown, re.MULTILINE)
         assert getattr(sample, key) == getattr(least, key)
-    for section in (sample.keys, sample.control, sample.health, sample.limits, sample.log):
+    limits = (sample.limits, sample.limits.per_address, sample.limits.per_network, sample.limits.queue)
+    for section in (sample.keys, sample.control, sample.health, *limits, sample.log):
         assert section.model_fields_set == set(type(section).model_fields) - {"encryption_key"}
     assert set().union(*(backend.model_fields_set for backend in sample.backends)) == set(Backend.model_fields)
     assert sample.backends[2] == least.backends[0].model_copy(

@@ -153,6 +153,8 @@ def laid_out(
         listen = ", ".join(f'"{endpoint(host, pool.port)}"' for host in HOSTS)
         pool.config.write_text(
             f"pool: {{names: [localhost]}}\nlisten: [{listen}]\nworkers: 2\n"
+            # All clients of a test have one address.
+            "limits: {per_address: {sessions: off, rate: off}, per_network: {sessions: off, rate: off}}\n"
             f"tls: [{{certificate: {certificate}, key: {key}}}]\nstate: {directory}/state\nhealth: {health}\n"
             f"backends:\n{''.join(each.declaration() for each in members)}"
         )

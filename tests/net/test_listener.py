@@ -9,38 +9,11 @@ import socket
 import pytest
 from structlog.testing import capture_logs
 
-from ntspool.net.keyexchange import Server, exchange_keys
-from ntspool.net.listener import Listener, prepare
+from ntspool.net.keyexchange import exchange_keys
 from ntspool.net.session import Outcome
-from ntspool.net.system import listen
-from ntspool.pool.model import LogSettings, SessionRules, Snapshot
-from ntspool.wire.messages import Request, Response
-from tests.conftest import make_serving
+from ntspool.wire.messages import Response
+from tests.net.listening import REQUEST, Running
 from tests.waiting import until
-
-REQUEST = Request((0,), (15,))
-SERVING = (make_serving(address="192.0.2.1"), make_serving("ntp-6", "2001:db8::1"))
-
-
-class Running:
-    """A listener on a free port of `host`, and what it reported."""
-
-    def __init__(self, pki, timeout=5.0, limit=100, host="127.0.0.1"):
-        self.reports = []
-        self._snapshot = Snapshot(1, (pki.certificate,), SessionRules(timeout, limit), LogSettings(), SERVING)
-        self._rulebook = prepare(self._snapshot, None)
-        self._socket = listen(host, 0)
-        self.address = self._socket.getsockname()[:2]
-        self.server = Server(*self.address, "localhost", pki.ca)
-
-    async def __aenter__(self):
-        self.listener = Listener([self._socket], lambda: self._rulebook, lambda *report: self.reports.append(report))
-        self.listener.start()
-        return self
-
-    async def __aexit__(self, *_):
-        await self.listener.stop()
-        self._socket.close()
 
 
 @pytest.mark.parametrize(("host", "given"), [("127.0.0.1", "192.0.2.1"), ("::1", "2001:db8::1")])

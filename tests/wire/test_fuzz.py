@@ -18,7 +18,8 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import ClientExchange, ServerExchange
 from ntspool.wire.messages import NO_COMMON_AEAD, NO_COMMON_PROTOCOL, Request, Response, error_refusal
 from ntspool.wire.ntp import Authenticator, ExtensionField, FieldType, Header, Mode, Packet
-from tests import fuzzing
+from ntspool.wire.proxy2 import MAX_HEADER, read_header
+from tests import fuzzing, proxying
 from tests.fuzzing import Target, field_lengths, record_lengths
 
 # NTS-KE, both roles.
@@ -69,6 +70,27 @@ def check_exchange(side, data, rng):
         raise whole
     assert cut_up == whole
     assert len(data) <= records.MAX_MESSAGE
+
+
+# The PROXY protocol.
+
+PROXY_HEADERS = [
+    proxying.header("198.51.100.7"),
+    proxying.header("2001:db8::7", tlvs=bytes.fromhex("03000401020304") + bytes(600)) + b"\x16\x03\x01",
+    proxying.block(0x21, 0x31, bytes(216)),
+    proxying.LOCAL + b"\x16\x03\x01",
+]
+
+
+def check_proxy_header(data, rng):
+    found = read_header(data)
+    early = read_header(data[: rng.randrange(len(data) + 1)])
+    if found is None:
+        assert early is None
+        raise WireError("incomplete")
+    assert early in {None, found}
+    assert found.length <= min(len(data), MAX_HEADER)
+    assert found.source is None or len(found.source) in {4, 16}
 
 
 # NTP packets and what is in them.
@@ -234,7 +256,8 @@ check_ke_request = partial(check_exchange, ServerExchange)
 check_ke_response = partial(check_exchange, partial(ClientExchange, REQUEST))
 packet_lengths = partial(field_lengths, at=48)
 TARGETS = [
-    Target("NTS-KE request", 40_000, KE_REQUESTS, check_ke_request, record_lengths),
+    Target("PROXY header", 10_000, PROXY_HEADERS, check_proxy_header, lambda _: [12, 14]),
+    Target("NTS-KE request", 30_000, KE_REQUESTS, check_ke_request, record_lengths),
     Target("NTS-KE response", 30_000, KE_RESPONSES, check_ke_response, record_lengths),
     Target("NTP packet", 30_000, PLAIN + NTS_REQUESTS + NTS_RESPONSES, check_packet, packet_lengths),
     Target("encrypted fields", 10_000, PLAINTEXTS, lambda data, _: ntp.decode_fields(data), field_lengths),
