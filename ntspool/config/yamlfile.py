@@ -23,6 +23,7 @@ LARGEST_FILE = 4 * 1024 * 1024
 DEEPEST_NESTING = 16
 """Collections within collections: backends.yaml needs four, and the composer recurses once for each."""
 
+_TOO_DEEP = f"nested too deeply; expected at most {DEEPEST_NESTING} levels"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 25 times faster, but not in every build of PyYAML
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,59}")
@@ -164,7 +165,9 @@ class _Composer:
         try:
             value = self._only_document()
         except yaml.MarkedYAMLError as error:
-            self._stop(_line(error.problem_mark), f"not YAML: {_syntax(error)}")
+            # libyaml reads ahead, and has a limit of its own.
+            too_deep = "nesting depth" in str(error.problem)
+            self._stop(_line(error.problem_mark), _TOO_DEEP if too_deep else f"not YAML: {_syntax(error)}")
         except (ValueError, OverflowError):  # PyYAML without libyaml converts before it checks
             self._stop(1, "not YAML: an escape or a version is out of range; expected text that needs neither")
         return Document(self._path, value, self._lines, tuple(self._mistakes), frozenset(self._unread))
@@ -193,7 +196,7 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             value: object = _scalar(event)
         elif len(place) == DEEPEST_NESTING:
-            self._stop(line, f"nested too deeply; expected at most {DEEPEST_NESTING} levels")
+            self._stop(line, _TOO_DEEP)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._sequence(place)
         else:
