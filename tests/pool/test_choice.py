@@ -251,8 +251,9 @@ def test_a_denial_counts_more_than_a_name_and_a_wish():
 def test_shares_of_those_that_are_not_denied(weights, denied, fraction):
     every = [serving(backend(number, weight)) for number, weight in enumerate(weights)]
     request = replace(REQUEST, denied=tuple(f"ntp-{number}" for number in denied))
-    left = [each for each in every if int(each.backend.name[4:]) not in denied and each.backend.weight]
-    expected = balancer(left) if left else balancer(every)
+    weighted = [each for each in every if each.backend.weight] or every
+    left = [each for each in weighted if int(each.backend.name[4:]) not in denied]
+    expected = balancer(left or weighted)
     got, alone = get(balancer(every), request=request, fraction=fraction), get(expected, fraction=fraction)
     # At an edge between two, rounding may give it to either.
     near = {name_of(get(expected, fraction=min(max(fraction + step, 0), 1 - 2**-53))) for step in (-1e-9, 1e-9)}
