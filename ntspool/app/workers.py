@@ -66,8 +66,6 @@ class Workers:
     async def resize(self, count: int, patience: float) -> None:
         """Run `count` workers from now; those too many finish as in `stop`. Raises LocalError if a new one fails."""
         surplus = self._supervisors[count:]
-        if self._telling is not None:
-            self._telling.cancel()
         await asyncio.gather(*(self._finish(each, patience) for each in surplus))
         await _until_serving([self._add() for _ in range(count - len(self._supervisors))])
 
@@ -87,6 +85,8 @@ class Workers:
 
     async def stop(self, patience: float) -> None:
         """End the workers: they finish their sessions, and are killed after `patience` seconds."""
+        if self._telling is not None:
+            self._telling.cancel()
         await asyncio.gather(*(self._finish(each, patience) for each in tuple(self._supervisors)))
 
     def _add(self) -> Supervisor:
