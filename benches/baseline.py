@@ -1,6 +1,8 @@
+# ruff: noqa: ANN001, ANN201
 """A plain NTS-KE server: pyOpenSSL's Connection under asyncio.Protocol, tickets and all; what one writes first."""
 
 import asyncio
+import contextlib
 import os
 import sys
 
@@ -33,10 +35,8 @@ class Plain(asyncio.Protocol):
             self.request = b""
             self.tls.send(self.response())
             self.tls.shutdown()
-        try:
+        with contextlib.suppress(SSL.WantReadError):
             self.transport.write(self.tls.bio_read(65536))
-        except SSL.WantReadError:
-            pass
 
     def response(self):
         c2s, s2c = (
@@ -56,7 +56,7 @@ async def serve(port, certificate, key):
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.use_certificate_chain_file(certificate)
     context.use_privatekey_file(key)
-    context.set_alpn_select_callback(lambda _, offered: b"ntske/1")
+    context.set_alpn_select_callback(lambda *_: b"ntske/1")
     Plain.context = context
     server = await asyncio.get_running_loop().create_server(Plain, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
