@@ -32,6 +32,11 @@ class Place:
     def key(self) -> Path:
         return self.directory / "key.pem"
 
+    def copy_key(self) -> None:
+        """Copy the tools' private key to where only its owner can read it, as servers want it."""
+        self.key.touch(0o600)
+        self.key.write_bytes((self.tools / "key.pem").read_bytes())
+
 
 @dataclass(frozen=True)
 class Running:

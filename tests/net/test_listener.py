@@ -7,12 +7,15 @@ import resource
 import socket
 
 import pytest
+from OpenSSL import SSL
 from structlog.testing import capture_logs
 
 from ntspool.net.keyexchange import exchange_keys
+from ntspool.net.listener import _Listening
 from ntspool.net.session import Outcome
 from ntspool.wire.messages import Response
 from tests.net.listening import REQUEST, Running
+from tests.net.tlsclient import MemoryClient
 from tests.waiting import until
 
 
@@ -118,6 +121,66 @@ def test_a_client_that_resets_or_talks_on_after_its_answer_harms_nobody(pki):
             return (await exchange_keys(running.server, REQUEST, 5)).reply
 
     assert isinstance(asyncio.run(scene()), Response)
+
+
+def test_an_answer_is_not_overtaken_by_a_reset_when_the_client_has_ended_its_stream_before(pki):
+    def client(address):
+        tls = MemoryClient(None, pki.ca).tls
+        with socket.create_connection(address) as sock:
+            with contextlib.suppress(SSL.WantReadError):
+                tls.do_handshake()
+            sock.sendall(tls.bio_read(1 << 16))
+            while True:
+                tls.bio_write(sock.recv(1 << 16))
+                with contextlib.suppress(SSL.WantReadError):
+                    tls.do_handshake()
+                    break
+            tls.send(REQUEST.encode())
+            tls.shutdown()
+            sock.sendall(tls.bio_read(1 << 16))
+            sock.shutdown(socket.SHUT_WR)
+            said = b""
+            while data := sock.recv(1 << 16):
+                said += data
+            return said
+
+    async def scene():
+        async with Running(pki) as running:
+            said = await asyncio.to_thread(client, running.address)
+            await until(lambda: running.listener.open_sessions == 0)
+            return said, running.reports
+
+    said, [(report, _, _)] = asyncio.run(scene())
+    assert report.outcome is Outcome.OK
+    assert len(said) > 8 * 100
+
+
+def test_what_the_client_does_not_take_at_once_is_sent_later(pki):
+    async def scene():
+        async with Running(pki) as running:
+            return (await exchange_keys(running.server, REQUEST, 5)).reply
+
+    class Sending(socket.socket):
+        """Takes seven bytes at a time, and every other time none."""
+
+        made = []  # noqa: RUF012
+
+        def send(self, data, flags=0):
+            self.made.append(len(data))
+            if len(self.made) % 2:
+                raise BlockingIOError
+            return super().send(data[:7], flags & ~socket.MSG_MORE)
+
+    accept = _Listening.accept
+
+    def accepting(self):
+        accepted, peer = accept(self)
+        return Sending(fileno=accepted.detach()), peer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Listening, "accept", accepting)
+        assert isinstance(asyncio.run(scene()), Response)
+    assert len(Sending.made) > 100
 
 
 def test_stop_lets_running_sessions_end(pki):

@@ -1,0 +1,63 @@
+"""The line of a session is the one that structlog would write, and none is lost or written twice."""
+
+import json
+from ipaddress import ip_address
+
+import pytest
+import structlog
+
+from ntspool.net.session import Outcome, Report
+from ntspool.net.sessionlog import SessionLog, _words
+from ntspool.net.system import set_up_logs
+from ntspool.pool.balance import Choice
+from ntspool.pool.model import LogSettings
+from ntspool.pool.negotiation import Answer
+from ntspool.wire.aead import Aead
+from ntspool.wire.messages import NO_COMMON_AEAD
+from tests.conftest import make_serving
+
+CHOICE = Choice(make_serving('a "name"'), ip_address("2001:db8::1"), Aead.AES_SIV_CMAC_256)
+REPORTS = [
+    Report(Outcome.OK, "", "localhost", Answer(NO_COMMON_AEAD, CHOICE)),
+    Report(Outcome.REFUSED, 'a "reason"\n', "n\u00e4me", Answer(NO_COMMON_AEAD, reason="x")),
+    Report(Outcome.TIMEOUT),
+]
+
+
+def without_time(line):
+    return {key: value for key, value in json.loads(line).items() if key != "timestamp"}
+
+
+@pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.outcome.name)
+@pytest.mark.parametrize("addresses", [True, False])
+def test_a_line_is_what_structlog_would_write(report, addresses, capsys):
+    settings = LogSettings(format="json", client_addresses=addresses)
+    set_up_logs(settings)
+    log = SessionLog(settings, lambda _: None)
+    log.write(report, "192.0.2.9", 0.01234)
+    log.flush()
+    structlog.get_logger().info("session", **_words(report, "192.0.2.9" if addresses else "", 0.01234))
+    ours, theirs = capsys.readouterr().err.splitlines()
+    assert without_time(ours) == without_time(theirs)
+    assert list(json.loads(ours)) == list(json.loads(theirs)), "in the same order"
+    assert len(json.loads(ours)["timestamp"]) == len(json.loads(theirs)["timestamp"])
+
+
+def test_the_lines_of_a_turn_are_written_once_and_together(capsys):
+    wanted = []
+    log = SessionLog(LogSettings(format="json"), wanted.append)
+    for report in REPORTS:
+        log.write(report, "", 0.1)
+    assert len(wanted) == 1
+    assert capsys.readouterr().err == ""
+    wanted[0]()
+    log.flush()
+    assert len(capsys.readouterr().err.splitlines()) == len(REPORTS)
+
+
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_above_info_nothing_is_written(level, capsys):
+    log = SessionLog(LogSettings(level=level, format="json"), lambda _: pytest.fail("nothing is to be flushed"))
+    log.write(REPORTS[0], "", 0.1)
+    log.flush()
+    assert capsys.readouterr().err == ""
