@@ -79,11 +79,12 @@ class Header:
     def kiss_code(self) -> str | None:
         """The kiss code if this is a kiss-o'-death (stratum 0, RFC 5905 section 7.4), else None.
 
-        Safe to print: a code that is not made of ASCII letters and digits is given as hexadecimal digits.
+        Safe to print: a code that is not made of ASCII letters and digits is given as hexadecimal digits. Stratum 0
+        without any code is no kiss: so chronyd answers as long as it has no time to serve.
         """
-        if self.stratum != 0:
-            return None
         code = self.reference_id.rstrip(b"\0")
+        if self.stratum != 0 or not code:
+            return None
         return code.decode("ascii") if code.isalnum() else self.reference_id.hex()
 
 

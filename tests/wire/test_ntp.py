@@ -94,7 +94,7 @@ def test_a_short_header_is_refused():
     [
         (0, b"NTSN", "NTSN"),
         (0, b"BCG\0", "BCG"),
-        (0, b"\0\0\0\0", "00000000"),
+        (0, b"\0\0\0\0", None),  # what chronyd says without a time to serve
         (0, b"\x1b[2J", "1b5b324a"),
         (0, "ÄÖ".encode(), "c384c396"),
         (1, b"RATE", None),
