@@ -78,18 +78,21 @@ def chronyd(
     port: int | None = None,
     network: Network | None = None,
     extra: str = "",
+    source: int | None = None,
 ) -> Iterator[Daemon]:
     """Run chronyd as an NTS server; `extra` is more lines of configuration.
 
     With `program="chronyd-new"` it is a chronyd newer than 4.4, which Debian bookworm's 4.3 is not. For other keys
-    replace `key_file` and call `chronyc("rekey")`. Its NTS-KE server has a certificate of its own for localhost.
+    replace `key_file` and call `chronyc("rekey")`. Its NTS-KE server has a certificate of its own for localhost. With
+    `source`, the port of a time server at 127.0.0.1, it serves the time of that one, and none while it has none.
     """
     path, network, port = find(program), network or here(), port or free_port(*addresses)
     with working_directory() as directory:
         certificate, key = _certificate(directory)
         binds = "\n".join(f"bindaddress {address}" for address in addresses)
         (directory / "conf").write_text(
-            f"port {port}\n{binds}\nallow all\nlocal stratum 5\n{chrony_paths(directory)}"
+            f"port {port}\n{binds}\nallow all\n{chrony_paths(directory)}"
+            f"{_LOCAL_TIME if source is None else _TIME_OF.format(port=source)}"
             f"ntsdumpdir {directory}/keys\nntsrotate 0\nntsport {free_port(*addresses)}\n"
             f"ntsservercert {certificate}\nntsserverkey {key}\n{extra}\n"
         )
@@ -98,8 +101,14 @@ def chronyd(
         _write_keys(key_file, keys)
         # -x: no power over the clock; -U: so it need not be root.
         command = [path, *_families(addresses), "-u", network.user, "-U", "-x", "-d", "-f", f"{directory}/conf"]
-        with _serving(program, command, directory, key_file, network, addresses[0], port) as daemon:
+        serving = _serving(program, command, directory, key_file, network, addresses[0], port, timeless=bool(source))
+        with serving as daemon:
             yield daemon
+
+
+_LOCAL_TIME = "local stratum 5\n"
+# Sixteen polls a second, of which it looks at four: a change of its source's mind is its own after a quarter second.
+_TIME_OF = "server 127.0.0.1 port {port} iburst minpoll -4 maxpoll -4 maxsamples 4\n"
 
 
 def chrony_paths(directory: Path) -> str:
@@ -115,10 +124,12 @@ def ntpd_rs(
     port: int | None = None,
     network: Network | None = None,
     source: str | None = None,
+    deny: str | None = None,
 ) -> Iterator[Daemon]:
     """Run ntpd-rs as an NTS server without NTS-KE; it rewrites its key file at start.
 
-    It calls itself unsynchronised unless it has a `source`, the HOST:PORT of another time server.
+    It calls itself unsynchronised unless it has a `source`, the HOST:PORT of another time server. Clients of the
+    network `deny` it answers by the kiss-o'-death DENY.
     """
     path, network, port = find("ntp-daemon"), network or here(), port or free_port(*addresses)
     with working_directory() as directory:
@@ -126,7 +137,8 @@ def ntpd_rs(
         _write_keys(key_file, keys)
         # It would not follow a source that is no better than itself.
         local_stratum = 15 if source else 5
-        listen = "".join(f'[[server]]\nlisten = "{endpoint(address, port)}"\n' for address in addresses)
+        denied = f'denylist = {{ filter = ["{deny}"], action = "deny" }}\n' if deny else ""
+        listen = "".join(f'[[server]]\nlisten = "{endpoint(address, port)}"\n{denied}' for address in addresses)
         (directory / "conf").write_text(
             f'[observability]\nlog-level = "info"\n'
             f"[synchronization]\nlocal-stratum = {local_stratum}\nminimum-agreeing-sources = 1\n"
@@ -137,7 +149,10 @@ def ntpd_rs(
         # With a source it insists on setting the clock, and must not.
         noclock = [sys.executable, str(NOCLOCK)] if source else []
         command = [path, "-c", f"{directory}/conf"]
-        with _serving("ntp-daemon", command, directory, key_file, network, addresses[0], port, noclock) as daemon:
+        serving = _serving(
+            "ntp-daemon", command, directory, key_file, network, addresses[0], port, noclock, timeless=bool(deny)
+        )
+        with serving as daemon:
             yield daemon
 
 
@@ -199,18 +214,20 @@ def _serving(
     address: str,
     port: int,
     wrapper: Sequence[str] = (),
+    timeless: bool = False,
 ) -> Iterator[Daemon]:
     network.give(directory)
     words = [*network.inside, *wrapper, *network.unprivileged, *command]
     with running(words, directory / "log") as process, network.udp(address, port) as udp:
-        yield _answering(Daemon(program, process, directory, key_file, network, udp))
+        yield _answering(Daemon(program, process, directory, key_file, network, udp), timeless)
 
 
-def _answering(daemon: Daemon) -> Daemon:
+def _answering(daemon: Daemon, timeless: bool = False) -> Daemon:
+    """Return the daemon once it answers: with the time, unless it may have none."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline and daemon.process.poll() is None:
         response = daemon.exchange(b"\x23" + bytes(39) + os.urandom(8), timeout=0.2)
-        if response is not None and response[1]:  # the stratum, zero as long as it does not serve time
+        if response is not None and (timeless or response[1]):  # the stratum, zero as long as it does not serve time
             return daemon
         time.sleep(0.05)
     raise AssertionError(f"{daemon.program} serves no time:\n{daemon.log()}")

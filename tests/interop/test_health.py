@@ -1,59 +1,149 @@
-"""Backends that fail, and a gateway that must notice: nobody is sent there until they are well again."""
+"""A backend out of three fails, each time in another way: it is found, named and avoided, and taken back once well."""
 
 import signal
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
 
 from ntspool.app.export import key_file
-from tests.interop.lab import wait_until
-from tests.interop.pool import Member, laid_out, running_pool
+from tests.interop.daemons import Daemon, chronyd
+from tests.interop.pool import Member, Pool, running_pool
+from tests.interop.upstream import Upstream, upstream
+from tests.interop.verdicts import (
+    EVIDENT,
+    QUICK,
+    SILENT,
+    check_that_it_is_avoided,
+    check_that_it_is_back,
+    check_that_it_is_found,
+    check_that_nobody_else_suffered,
+)
+from tests.interop.visitors import Visitors, visitors
 
-QUICK = "{interval: 250ms, timeout: 200ms, rise: 2, fall: 3}"
-MEMBERS = [Member(f"ntp-{number}", (f"127.0.0.{10 + number}",)) for number in (1, 2, 3)]
 VICTIM = "ntp-2"
-SESSIONS = 40
-"""Sessions in which a backend out of three is given out, but for one chance in ten million."""
+LIE = 0.3
+TOO_FAR = 2.0
+"""Seconds of root dispersion that a client does not put up with, but chronyd still does (`maxdistance`, 3 s)."""
 
 
-def check_that_it_is_avoided(pool):
-    wait_until(f"{VICTIM} to be DOWN", lambda: VICTIM not in pool.up())
-    # What is logged, the workers get to know a moment later.
-    wait_until(f"{VICTIM} to be avoided", lambda: VICTIM not in pool.given_out(SESSIONS))
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A pool with clients, and the source of its second backend's time; what `running` holds ends with it."""
+
+    pool: Pool
+    stream: Visitors
+    source: Upstream
+    running: ExitStack
+
+    @property
+    def daemon(self) -> Daemon:
+        """The second backend's daemon."""
+        return self.pool.daemons[VICTIM]
+
+    def start(self, keys: bytes | None = None) -> None:
+        """Start that again, with its own keys unless it is given others."""
+        self.running.enter_context(self.pool.daemon(VICTIM, keys))
+
+    @contextmanager
+    def suffering(self, cause: str, within: float) -> Iterator[None]:
+        """The block makes the second backend fail; check that the gateway finds `cause`, and avoids it."""
+        since = time.time()
+        yield
+        down = check_that_it_is_found(self.pool, VICTIM, cause, since, within)
+        check_that_it_is_avoided(self.stream, VICTIM, down)
+        check_that_nobody_else_suffered(self.stream, VICTIM, since)
+
+    @contextmanager
+    def healing(self) -> Iterator[None]:
+        """The block makes it well; check that it is taken back."""
+        since = time.time()
+        yield
+        check_that_it_is_back(self.stream, VICTIM, since)
+        check_that_nobody_else_suffered(self.stream, VICTIM, since)
 
 
-def check_that_it_is_back(pool):
-    wait_until(f"{VICTIM} to be UP", lambda: VICTIM in pool.up())
-    wait_until(f"{VICTIM} to be given out", lambda: pool.session() == VICTIM)
-
-
-def test_a_backend_that_is_killed():
-    with running_pool(MEMBERS, health=QUICK) as pool:
-        pool.daemons[VICTIM].process.kill()
-        check_that_it_is_avoided(pool)
-        with pool.daemon(VICTIM):
-            check_that_it_is_back(pool)
-
-
-def test_a_backend_that_hangs():
-    with running_pool(MEMBERS, health=QUICK) as pool:
-        process = pool.daemons[VICTIM].process
-        process.send_signal(signal.SIGSTOP)
-        try:
-            check_that_it_is_avoided(pool)
-        finally:
-            process.send_signal(signal.SIGCONT)
-        check_that_it_is_back(pool)
-
-
-def test_a_backend_that_has_got_the_keys_of_another():
+@pytest.fixture(scope="module")
+def shared_scene():
     with ExitStack() as stack:
-        pool = stack.enter_context(laid_out(MEMBERS, health=QUICK))
-        for name in pool.members:
-            keys = key_file(pool.config, "ntp-1" if name == VICTIM else name)
-            stack.enter_context(pool.daemon(name, keys))
-        stack.enter_context(pool.gateway())
-        check_that_it_is_avoided(pool)
-        assert (VICTIM, "NTS NAK") in [(line["backend"], line["cause"]) for line in pool.log("backend DOWN")]
-        daemon = pool.daemons[VICTIM]
-        daemon.key_file.write_bytes(key_file(pool.config, VICTIM))
-        daemon.chronyc("rekey")
-        check_that_it_is_back(pool)
+        source = stack.enter_context(upstream())
+        members = [
+            Member("ntp-1", ("127.0.0.11",)),
+            Member(VICTIM, ("127.0.0.12",), run=partial(chronyd, source=source.port)),
+            Member("ntp-3", ("127.0.0.13",)),
+        ]
+        pool = stack.enter_context(running_pool(members, health=QUICK))
+        yield Scene(pool, stack.enter_context(visitors(pool)), source, stack)
+
+
+@pytest.fixture
+def scene(shared_scene):
+    shared_scene.pool.wait_until_up(*shared_scene.pool.members)
+    yield shared_scene
+    shared_scene.source.speak_the_truth()
+
+
+def test_one_that_hangs(scene):
+    process = scene.daemon.process
+    try:
+        with scene.suffering("no answer", SILENT):
+            process.send_signal(signal.SIGSTOP)
+    finally:
+        with scene.healing():
+            process.send_signal(signal.SIGCONT)
+
+
+def test_one_whose_clock_is_off(scene):
+    with scene.suffering("offset vote", EVIDENT):
+        scene.source.shift = LIE
+    with scene.healing():
+        scene.source.shift = 0.0
+
+
+def test_one_whose_time_may_be_too_far_off(scene):
+    with scene.suffering("root distance", EVIDENT):
+        scene.source.root_dispersion = TOO_FAR
+    with scene.healing():
+        scene.source.root_dispersion = 0.0
+
+
+def test_one_that_loses_its_source(scene):
+    with scene.suffering("unsynchronised", EVIDENT):
+        scene.source.silent = True
+        scene.daemon.chronyc("reset", "sources")
+    with scene.healing():
+        scene.source.silent = False
+
+
+def test_one_that_gets_the_keys_of_another(scene):
+    with scene.suffering("NTS NAK", EVIDENT):
+        _rekey(scene.daemon, key_file(scene.pool.config, "ntp-1"))
+    with scene.healing():
+        _rekey(scene.daemon, key_file(scene.pool.config, VICTIM))
+
+
+def test_one_that_is_killed_and_comes_back_without_its_source(scene):
+    with scene.suffering("refused", SILENT):
+        scene.daemon.process.kill()
+    scene.source.silent = True
+    scene.start()
+    check_that_it_is_avoided(scene.stream, VICTIM, time.time())
+    with scene.healing():
+        scene.source.silent = False
+
+
+def test_one_that_is_ended_and_comes_back_with_the_keys_of_another(scene):
+    with scene.suffering("refused", SILENT):
+        scene.daemon.process.terminate()
+    scene.start(key_file(scene.pool.config, "ntp-1"))
+    check_that_it_is_avoided(scene.stream, VICTIM, time.time())
+    with scene.healing():
+        _rekey(scene.daemon, key_file(scene.pool.config, VICTIM))
+
+
+def _rekey(daemon: Daemon, keys: bytes) -> None:
+    daemon.key_file.write_bytes(keys)
+    daemon.chronyc("rekey")

@@ -1,0 +1,145 @@
+"""A stream of new clients, `python -m tests.interop.visitors PLAN`: a process of its own, so that any network can have it.
+
+Each agrees on keys with the gateway, asks the backend that it was given for the time, and once more with the cookie
+that came back. PLAN is JSON; every visit is a line of JSON in a file (`Visitors.visits`).
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from ntspool.app.query import query
+from ntspool.errors import RemoteError
+from ntspool.net.keyexchange import Server
+from ntspool.wire.aead import Aead
+from ntspool.wire.messages import Response
+from tests.interop.lab import running, wait_until
+from tests.interop.pool import HOSTS, Pool
+
+ABREAST = 2
+PAUSE = 0.05
+PATIENCE = 2.0
+"""Seconds for each step of a visit: of a gateway and a backend that are well it takes milliseconds."""
+
+DIFFERENCE = 0.1
+"""Seconds by which the time that a client gets may be off: half of what our liars lie, less a busy machine's part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """From each of `hosts`, where the gateway is at `port`, and with each offer of AEADs, clients come all the time."""
+
+    hosts: Sequence[str]
+    port: int
+    ca: str
+    offers: list[list[int]]
+    report: str
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one client met that came at `began` (Unix seconds) by a family with an offer of AEADs.
+
+    It was given `address` and `port`, or not, as `refusal` says; `failure` is why it got no time, or else empty, and
+    `offset` is how far its own clock is behind that time, in seconds.
+    """
+
+    began: float
+    family: int
+    offer: tuple[int, ...]
+    refusal: str
+    address: str
+    port: int
+    aead: int
+    failure: str
+    offset: float
+
+    @property
+    def served(self) -> bool:
+        """Whether it got what a client comes for: authenticated time that is right."""
+        return not self.refusal and not self.failure and abs(self.offset) < DIFFERENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """A stream of clients that runs."""
+
+    pool: Pool
+    report: Path
+
+    def visits(self, since: float = 0.0) -> list[Visit]:
+        """Return the visits that began after a time and have ended, in the order in which they ended."""
+        text = self.report.read_text() if self.report.exists() else ""
+        told = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
+        return [Visit(**{**each, "offer": tuple(each["offer"])}) for each in told if each["began"] > since]
+
+    def backend(self, visit: Visit) -> str:
+        """Return whom a client was given; empty if it was refused."""
+        return "" if visit.refusal else self.pool.name_at(visit.address, visit.port)
+
+    def given_out(self, since: float, family: int | None = None) -> set[str]:
+        """Return whom the clients of one family or both were given that came since."""
+        return {self.backend(each) for each in self.visits(since) if family in (None, each.family)}
+
+
+@contextmanager
+def visitors(
+    pool: Pool, hosts: Sequence[str] = HOSTS[:1], offers: Sequence[Sequence[Aead]] = ((Aead.AES_SIV_CMAC_256,),)
+) -> Iterator[Visitors]:
+    """Let clients come to a pool, two dozen a second to every host with every offer, from when the first was served."""
+    report = pool.directory / "visits.jsonl"
+    plan = Plan(hosts, pool.port, str(pool.ca), [[*map(int, each)] for each in offers], str(report))
+    words = [*pool.network.inside, sys.executable, "-m", "tests.interop.visitors", json.dumps(asdict(plan))]
+    log = pool.directory / "visitors.log"
+    with running(words, log, cwd=Path(__file__).parents[2]) as process:
+        stream = Visitors(pool, report)
+        wait_until("visitors", lambda: any(each.served for each in stream.visits()) or process.poll() is not None)
+        yield stream
+        assert process.poll() is None, log.read_text()
+
+
+async def _come(plan: Plan, host: str, offer: Sequence[int], report: TextIO) -> None:
+    server = Server(host, plan.port, "localhost", Path(plan.ca))
+    while True:
+        visit = await _visit(server, tuple(map(Aead, offer)))
+        report.write(json.dumps(asdict(visit)) + "\n")
+        report.flush()
+        await asyncio.sleep(PAUSE)
+
+
+async def _visit(server: Server, offer: tuple[Aead, ...]) -> Visit:
+    began, family = time.time(), 6 if ":" in server.host else 4
+    try:
+        found = await query(server, PATIENCE, offer)
+    except RemoteError as error:
+        return Visit(began, family, offer, str(error), "", 0, 0, "", 0.0)
+    reply = found.exchange.reply
+    if not isinstance(reply, Response):
+        return Visit(began, family, offer, str(reply), "", 0, 0, "", 0.0)
+    offset, failure = (found.time.measurement.offset if found.time else 0.0), found.failure
+    if found.time and not found.time.header.synchronized:
+        failure = "unsynchronised"
+    return Visit(began, family, offer, "", found.host, found.port, reply.aead, failure, offset)
+
+
+async def _main(plan: Plan) -> None:
+    with Path(plan.report).open("a") as report:
+        async with asyncio.TaskGroup() as tasks:
+            for host in plan.hosts:
+                for offer in plan.offers * ABREAST:
+                    tasks.create_task(_come(plan, host, offer, report))
+
+
+def _told(text: str) -> Plan:
+    words: dict[str, Any] = json.loads(text)
+    return Plan(**words)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(_told(sys.argv[1])))
