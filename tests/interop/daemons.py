@@ -87,13 +87,15 @@ def chronyd(
     `source`, the port of a time server at 127.0.0.1, it serves the time of that one, and none while it has none.
     """
     path, network, port = find(program), network or here(), port or free_port(*addresses)
+    # Another network has addresses that this one has not, and all its ports are free.
+    ke_port = free_port(*(() if network.door else addresses))
     with working_directory() as directory:
         certificate, key = _certificate(directory)
         binds = "\n".join(f"bindaddress {address}" for address in addresses)
         (directory / "conf").write_text(
             f"port {port}\n{binds}\nallow all\n{chrony_paths(directory)}"
             f"{_LOCAL_TIME if source is None else _TIME_OF.format(port=source)}"
-            f"ntsdumpdir {directory}/keys\nntsrotate 0\nntsport {free_port(*addresses)}\n"
+            f"ntsdumpdir {directory}/keys\nntsrotate 0\nntsport {ke_port}\n"
             f"ntsservercert {certificate}\nntsserverkey {key}\n{extra}\n"
         )
         key_file = directory / "keys" / "ntskeys"

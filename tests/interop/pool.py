@@ -54,13 +54,17 @@ class Member:
 
 @dataclass
 class Pool:
-    """A pool: its files in `directory`, its gateway at `port` of HOSTS, its backends' daemons by their names."""
+    """A pool: its files in `directory`, its gateway at `port` of HOSTS, its backends' daemons by their names.
+
+    The daemons run in the network `afar`, if not in that of the gateway.
+    """
 
     directory: Path
     network: Network
     port: int
     members: dict[str, Member]
     daemons: dict[str, Daemon] = field(default_factory=dict)
+    afar: Network | None = None
 
     @property
     def ca(self) -> Path:
@@ -77,7 +81,8 @@ class Pool:
         """Run a backend's daemon, with its own keys unless it is given others."""
         member = self.members[name]
         keys = keys or key_file(self.config, name)
-        with member.run(keys, addresses=member.addresses, port=member.port, network=self.network) as daemon:
+        network = self.afar or self.network
+        with member.run(keys, addresses=member.addresses, port=member.port, network=network) as daemon:
             self.daemons[name] = daemon
             yield daemon
 
@@ -132,14 +137,16 @@ class Pool:
 
 
 @contextmanager
-def laid_out(members: Sequence[Member], network: Network | None = None, health: str = PATIENT) -> Iterator[Pool]:
-    """Make a pool of which nothing runs yet."""
+def laid_out(
+    members: Sequence[Member], network: Network | None = None, health: str = PATIENT, afar: Network | None = None
+) -> Iterator[Pool]:
+    """Make a pool of which nothing runs yet; its backends are to run in the network `afar`, if it is given one."""
     with working_directory() as directory:
         # Clients that run as other users must get at ca.pem.
         directory.chmod(0o755)
         authority = Authority.make(datetime.now(UTC))
         by_name = {each.name: each for each in members}
-        pool = Pool(directory, network or here(), free_port(*HOSTS), by_name)
+        pool = Pool(directory, network or here(), free_port(*HOSTS), by_name, afar=afar)
         authority.write(pool.ca)
         certificate, key = authority.issue(["localhost"], HOSTS, directory, datetime.now(UTC))
         listen = ", ".join(f'"{endpoint(host, pool.port)}"' for host in HOSTS)
@@ -152,9 +159,11 @@ def laid_out(members: Sequence[Member], network: Network | None = None, health: 
 
 
 @contextmanager
-def running_pool(members: Sequence[Member], network: Network | None = None, health: str = PATIENT) -> Iterator[Pool]:
+def running_pool(
+    members: Sequence[Member], network: Network | None = None, health: str = PATIENT, afar: Network | None = None
+) -> Iterator[Pool]:
     """Run a pool; from when every backend is UP."""
-    with laid_out(members, network, health) as pool, ExitStack() as stack:
+    with laid_out(members, network, health, afar) as pool, ExitStack() as stack:
         for each in members:
             stack.enter_context(pool.daemon(each.name))
         stack.enter_context(pool.gateway())

@@ -30,7 +30,7 @@ SILENT = _NEXT + (FALL - 1) * _FAST + FALL * _PROBE + SLACK
 WELL = _NEXT + (RISE - 1) * _FAST + RISE * _PROBE + SLACK
 """Seconds in which who is well again must be UP."""
 
-_TOLD = 1.0
+TOLD = 1.0
 """Seconds in which workers know what the log says, and sessions have ended that began before."""
 
 _VISITS = 30
@@ -57,7 +57,7 @@ def check_that_it_is_found(pool: Pool, victim: str, cause: str, since: float, wi
 
 def check_that_it_is_avoided(stream: Visitors, victim: str, since: float) -> None:
     """Let clients come once it is DOWN since: nobody must be given it, and everybody must get the right time."""
-    since += _TOLD
+    since += TOLD
     visits = wait_until("visits", lambda: len(found := stream.visits(since)) >= _VISITS and found)
     assert victim not in map(stream.backend, visits)
     assert [each for each in visits if not each.served] == []
