@@ -78,13 +78,13 @@ def chronyd(
     port: int | None = None,
     network: Network | None = None,
     extra: str = "",
-    source: int | None = None,
+    local: bool = True,
 ) -> Iterator[Daemon]:
     """Run chronyd as an NTS server; `extra` is more lines of configuration.
 
     With `program="chronyd-new"` it is a chronyd newer than 4.4, which Debian bookworm's 4.3 is not. For other keys
-    replace `key_file` and call `chronyc("rekey")`. Its NTS-KE server has a certificate of its own for localhost. With
-    `source`, the port of a time server at 127.0.0.1, it serves the time of that one, and none while it has none.
+    replace `key_file` and call `chronyc("rekey")`. Its NTS-KE server has a certificate of its own for localhost. If
+    it is not `local`, it has no time but that of the sources in `extra`.
     """
     path, network, port = find(program), network or here(), port or free_port(*addresses)
     # Another network has addresses that this one has not, and all its ports are free.
@@ -94,7 +94,7 @@ def chronyd(
         binds = "\n".join(f"bindaddress {address}" for address in addresses)
         (directory / "conf").write_text(
             f"port {port}\n{binds}\nallow all\n{chrony_paths(directory)}"
-            f"{_LOCAL_TIME if source is None else _TIME_OF.format(port=source)}"
+            f"{'local stratum 5' if local else ''}\n"
             f"ntsdumpdir {directory}/keys\nntsrotate 0\nntsport {ke_port}\n"
             f"ntsservercert {certificate}\nntsserverkey {key}\n{extra}\n"
         )
@@ -103,14 +103,9 @@ def chronyd(
         _write_keys(key_file, keys)
         # -x: no power over the clock; -U: so it need not be root.
         command = [path, *_families(addresses), "-u", network.user, "-U", "-x", "-d", "-f", f"{directory}/conf"]
-        serving = _serving(program, command, directory, key_file, network, addresses[0], port, timeless=bool(source))
+        serving = _serving(program, command, directory, key_file, network, addresses[0], port, timeless=not local)
         with serving as daemon:
             yield daemon
-
-
-_LOCAL_TIME = "local stratum 5\n"
-# Sixteen polls a second, of which it looks at four: a change of its source's mind is its own after a quarter second.
-_TIME_OF = "server 127.0.0.1 port {port} iburst minpoll -4 maxpoll -4 maxsamples 4\n"
 
 
 def chrony_paths(directory: Path) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,10 +87,10 @@ class Pool:
             yield daemon
 
     @contextmanager
-    def gateway(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the gateway, from when it serves."""
+    def gateway(self, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the gateway, from when it serves; `env` is its environment if it is not ours."""
         command = [*self.network.inside, sys.executable, "-m", "ntspool", "serve", f"--config={self.config}"]
-        with running(command, self.directory / "log") as process:
+        with running(command, self.directory / "log", env=env) as process:
             wait_until("the gateway to serve", lambda: self.log("serving") or process.poll() is not None)
             assert process.poll() is None, (self.directory / "log").read_text()
             yield process

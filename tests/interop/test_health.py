@@ -5,12 +5,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 
 from ntspool.app.export import key_file
-from tests.interop.daemons import Daemon, chronyd
+from tests.interop.daemons import Daemon
 from tests.interop.pool import Member, Pool, running_pool
 from tests.interop.upstream import Upstream, upstream
 from tests.interop.verdicts import (
@@ -25,7 +24,6 @@ from tests.interop.verdicts import (
 from tests.interop.visitors import Visitors, visitors
 
 VICTIM = "ntp-2"
-LIE = 0.3
 TOO_FAR = 2.0
 """Seconds of root dispersion that a client does not put up with, but chronyd still does (`maxdistance`, 3 s)."""
 
@@ -72,7 +70,7 @@ def shared_scene():
         source = stack.enter_context(upstream())
         members = [
             Member("ntp-1", ("127.0.0.11",)),
-            Member(VICTIM, ("127.0.0.12",), run=partial(chronyd, source=source.port)),
+            Member(VICTIM, ("127.0.0.12",), run=source.follower),
             Member("ntp-3", ("127.0.0.13",)),
         ]
         pool = stack.enter_context(running_pool(members, health=QUICK))
@@ -83,7 +81,7 @@ def shared_scene():
 def scene(shared_scene):
     shared_scene.pool.wait_until_up(*shared_scene.pool.members)
     yield shared_scene
-    shared_scene.source.speak_the_truth()
+    shared_scene.source.root_dispersion, shared_scene.source.silent = 0.0, False
 
 
 def test_one_that_hangs(scene):
@@ -98,9 +96,9 @@ def test_one_that_hangs(scene):
 
 def test_one_whose_clock_is_off(scene):
     with scene.suffering("offset vote", EVIDENT):
-        scene.source.shift = LIE
+        scene.source.lie(scene.daemon)
     with scene.healing():
-        scene.source.shift = 0.0
+        scene.source.be_honest(scene.daemon)
 
 
 def test_one_whose_time_may_be_too_far_off(scene):

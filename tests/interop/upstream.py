@@ -1,37 +1,62 @@
-"""A time server that says what a test wants it to say, for daemons that follow it."""
+"""Where a chronyd gets its time from when a test has to have a say in it: two time servers, of which one lies."""
 
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from ntspool.wire.ntp import Header, Mode, decode_header, encode_header, ntp_timestamp
+from tests.interop.daemons import Daemon, chronyd
 
+LIE = 0.3
+"""Seconds by which the liar is ahead."""
+
+_HONEST, _LIAR = "127.0.0.1", "127.0.0.2"
 _DATAGRAM = 2048
 _END = b""
 
 
 @dataclass
 class Upstream:
-    """An NTP server at 127.0.0.1, without NTS; change at any time what it says.
+    """Two NTP servers at one port, without NTS; change at any time what they say.
 
-    `shift` is how many seconds its time is ahead, `root_dispersion` is in seconds, too. A `silent` one only listens.
+    `root_dispersion` is in seconds. `silent` servers only listen.
     """
 
     port: int
-    shift: float = 0.0
     root_dispersion: float = 0.0
     silent: bool = False
 
-    def speak_the_truth(self) -> None:
-        """Say the right time again, and that it is good."""
-        self.shift, self.root_dispersion, self.silent = 0.0, 0.0, False
+    @property
+    def follower(self) -> partial[object]:
+        """What runs a chronyd, of whatever version, that follows the honest one, or the liar if told to."""
+        # Sixteen polls a second, of which four count: it is sure of itself a quarter second after its start. That
+        # the liar is another server, well known when its turn comes, keeps the change from costing any certainty.
+        polls = f"port {self.port} iburst minpoll -4 maxpoll -4 maxsamples 4"
+        return partial(chronyd, local=False, extra=f"server {_HONEST} {polls} trust\nserver {_LIAR} {polls}")
 
-    def answer(self, request: Header) -> Header:
-        """Return what a client gets."""
-        now = ntp_timestamp(time.time() + self.shift)
+    def lie(self, daemon: Daemon) -> None:
+        """Have a running follower follow the liar."""
+        daemon.chronyc("offline", _HONEST)
+
+    def be_honest(self, daemon: Daemon) -> None:
+        """Have it follow the honest one again."""
+        daemon.chronyc("online", _HONEST)
+
+    def serve(self, udp: socket.socket, shift: float) -> None:
+        """Answer what comes, `shift` seconds ahead, until told to end."""
+        while True:
+            request, client = udp.recvfrom(_DATAGRAM)
+            if request == _END:
+                return
+            if not self.silent:
+                udp.sendto(encode_header(self._answer(decode_header(request), shift)), client)
+
+    def _answer(self, request: Header, shift: float) -> Header:
+        now = ntp_timestamp(time.time() + shift)
         return Header(
             Mode.SERVER,
             stratum=1,
@@ -48,23 +73,19 @@ class Upstream:
 
 @contextmanager
 def upstream() -> Iterator[Upstream]:
-    """Run one, in a thread."""
-    with socket.socket(type=socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        server = Upstream(udp.getsockname()[1])
-        thread = threading.Thread(target=_serve, args=(udp, server))
-        thread.start()
-        try:
-            yield server
-        finally:
-            udp.sendto(_END, udp.getsockname())
-            thread.join()
+    """Run both, in threads."""
+    with ExitStack() as stack:
+        server = Upstream(0)
+        for host, shift in ((_HONEST, 0.0), (_LIAR, LIE)):
+            udp = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            udp.bind((host, server.port))
+            server.port = udp.getsockname()[1]
+            thread = threading.Thread(target=server.serve, args=(udp, shift))
+            thread.start()
+            stack.callback(_end, udp, thread)
+        yield server
 
 
-def _serve(udp: socket.socket, server: Upstream) -> None:
-    while True:
-        request, client = udp.recvfrom(_DATAGRAM)
-        if request == _END:
-            return
-        if not server.silent:
-            udp.sendto(encode_header(server.answer(decode_header(request))), client)
+def _end(udp: socket.socket, thread: threading.Thread) -> None:
+    udp.sendto(_END, udp.getsockname())
+    thread.join()

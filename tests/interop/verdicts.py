@@ -10,9 +10,9 @@ from tests.interop.lab import wait_until
 from tests.interop.pool import Pool
 from tests.interop.visitors import Visitors
 
-INTERVAL, FAST_INTERVAL, TIMEOUT, RISE, FALL = 0.2, 0.2, 0.15, 2, 3
+INTERVAL, FAST_INTERVAL, TIMEOUT, RISE, FALL = 0.4, 0.2, 0.15, 2, 3
 QUICK = (
-    f"{{interval: {INTERVAL}, "
+    f"{{interval: {INTERVAL}, fast_interval: {FAST_INTERVAL}, down_interval: {FAST_INTERVAL}, "
     f"timeout: {TIMEOUT}, rise: {RISE}, fall: {FALL}}}"
 )
 
