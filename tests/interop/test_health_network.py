@@ -2,12 +2,15 @@
 
 import time
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from tests.interop.lab import Network, cable, wait_until
-from tests.interop.pool import HOSTS, Member, running_pool
+from ntspool.app.export import key_file
+from tests.interop.lab import cable, wait_until
+from tests.interop.pool import HOSTS, Member, Pool, running_pool
 from tests.interop.verdicts import (
+    EVIDENT,
     QUICK,
     SILENT,
     TOLD,
@@ -17,10 +20,11 @@ from tests.interop.verdicts import (
     lines,
     when,
 )
-from tests.interop.visitors import visitors
+from tests.interop.visitors import Visit, Visitors, visitors
 
 VICTIM = "ntp-2"
 MEMBERS = [Member(f"ntp-{n}", (f"10.9.0.1{n}", f"fd09::1{n}"), port=123) for n in (1, 2, 3)]
+ALL = [address for each in MEMBERS for address in each.addresses]
 ENOUGH = 25
 """Visits of one family in which each of three backends is given out, but for one chance in ten thousand."""
 
@@ -29,7 +33,7 @@ ENOUGH = 25
 def scene():
     if len(HOSTS) == 1:
         pytest.skip("this machine has no IPv6")
-    with cable(*(address for each in MEMBERS for address in each.addresses)) as link, ExitStack() as stack:
+    with cable(*ALL) as link, ExitStack() as stack:
         pool = stack.enter_context(running_pool(MEMBERS, link.here, QUICK, link.there))
         yield link, pool, stack.enter_context(visitors(pool, HOSTS))
 
@@ -42,7 +46,7 @@ def test_one_family_of_one_backend_is_cut(scene, family):
     began = time.time()
     link.mute(address)
     try:
-        down = check_that_it_is_found(pool, VICTIM, "no answer", began, SILENT)
+        down = check_that_it_is_found(pool, VICTIM, "no answer", began, SILENT, address)
         visits = _enough(stream, down + TOLD)
         assert {line["address"] for line in lines(pool, "backend DOWN", VICTIM, began)} == {address}
         assert {(each.family, stream.backend(each)) for each in visits} == _everybody() - {(family, VICTIM)}
@@ -57,25 +61,78 @@ def test_one_family_of_one_backend_is_cut(scene, family):
 
 
 def test_everything_falls_silent(scene):
-    """It is our own network that must be wrong: clients get answers as before, and an operator gets to know."""
+    """It must be our own network: clients get answers all the while, an operator gets to know, and it passes."""
     link, pool, stream = scene
     began = time.time()
-    link.mute(*link_addresses())
-    panic = wait_until("panic", lambda: _panics(pool, began), SILENT)
+    link.mute(*ALL)
+    try:
+        _check_that_it_panics(pool, "on", began)
+        assert _given_out_meanwhile(pool) == _everybody()
+    finally:
+        healed = time.time()
+        link.unmute(*ALL)
+    _check_that_it_panics(pool, "off", healed)
+    _check_that_all_serve(stream, time.time() + TOLD)
+    assert [each.refusal for each in stream.visits(began) if each.refusal] == []
 
 
-def _panics(pool, since):
-    return [line for line in pool.log("panic") if when(line) >= since]
+def test_the_cable_is_pulled_while_one_backend_has_wrong_keys(scene):
+    """Who was found to be bad before, by what it said itself, is not given out again for want of others."""
+    link, pool, stream = scene
+    daemon = pool.daemons[VICTIM]
+    began = time.time()
+    daemon.key_file.write_bytes(key_file(pool.config, "ntp-1"))
+    daemon.chronyc("rekey")
+    for address in pool.members[VICTIM].addresses:
+        check_that_it_is_found(pool, VICTIM, "NTS NAK", began, EVIDENT, address)
+    pulled = time.time()
+    link.pull()
+    try:
+        _check_that_it_panics(pool, "on", pulled)
+        assert _given_out_meanwhile(pool) == _everybody() - {(4, VICTIM), (6, VICTIM)}
+    finally:
+        plugged = time.time()
+        link.plug()
+    _check_that_it_panics(pool, "off", plugged)
+    daemon.key_file.write_bytes(key_file(pool.config, VICTIM))
+    daemon.chronyc("rekey")
+    pool.wait_until_up(*pool.members)
+    _check_that_all_serve(stream, time.time() + TOLD)
+    assert [each.refusal for each in stream.visits(began) if each.refusal] == []
 
 
-def _everybody():
+def _check_that_it_panics(pool: Pool, state: str, since: float) -> None:
+    """Wait until panic is on or off in both families, which is an error to be logged."""
+
+    def told() -> list[dict[str, Any]] | bool:
+        found = [each for each in pool.log("panic") if when(each) >= since and each["state"] == state]
+        return {each["family"] for each in found} == {"IPv4", "IPv6"} and found
+
+    found = wait_until(f"panic to be {state}", told)
+    assert {each["level"] for each in found} == {"error"}
+    assert max(map(when, found)) - since < SILENT
+
+
+def _given_out_meanwhile(pool: Pool) -> set[tuple[int, str]]:
+    """Return by families whom clients are given while no backend answers any."""
+    with visitors(pool, HOSTS, spend=False) as stream:
+        return {(each.family, stream.backend(each)) for each in _enough(stream, 0.0)}
+
+
+def _check_that_all_serve(stream: Visitors, since: float) -> None:
+    visits = _enough(stream, since)
+    assert {(each.family, stream.backend(each)) for each in visits} == _everybody()
+    assert [each for each in visits if not each.served] == []
+
+
+def _everybody() -> set[tuple[int, str]]:
     return {(family, each.name) for family in (4, 6) for each in MEMBERS}
 
 
-def _enough(stream, since):
+def _enough(stream: Visitors, since: float) -> list[Visit]:
     """Return the visits since, once there are enough of either family."""
 
-    def found():
+    def found() -> list[Visit] | bool:
         visits = stream.visits(since)
         return min(sum(each.family == family for each in visits) for family in (4, 6)) >= ENOUGH and visits
 

@@ -42,14 +42,21 @@ def when(line: dict[str, Any]) -> float:
     return datetime.fromisoformat(line["timestamp"]).timestamp()
 
 
-def lines(pool: Pool, event: str, backend: str, since: float) -> list[dict[str, Any]]:
-    """Return what was logged of an event of a backend since."""
-    return [line for line in pool.log(event) if line["backend"] == backend and when(line) >= since]
+def lines(pool: Pool, event: str, backend: str, since: float, address: str | None = None) -> list[dict[str, Any]]:
+    """Return what was logged since of an event of a backend, at one of its addresses or any."""
+    return [
+        line
+        for line in pool.log(event)
+        if line["backend"] == backend and when(line) >= since and address in (None, line["address"])
+    ]
 
 
-def check_that_it_is_found(pool: Pool, victim: str, cause: str, since: float, within: float) -> float:
+def check_that_it_is_found(
+    pool: Pool, victim: str, cause: str, since: float, within: float, address: str | None = None
+) -> float:
     """Wait until a backend is DOWN that began to fail at `since`, and return when; `cause` is how its cause begins."""
-    found = wait_until(f"{victim} to be DOWN", lambda: lines(pool, "backend DOWN", victim, since), 2 * within)[0]
+    down = lambda: lines(pool, "backend DOWN", victim, since, address)  # noqa: E731
+    found = wait_until(f"{victim} to be DOWN", down, 2 * within)[0]
     assert found["cause"].startswith(cause)
     assert when(found) - since < within
     return when(found)

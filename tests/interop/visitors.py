@@ -10,15 +10,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from ntspool.app.query import query
 from ntspool.errors import RemoteError
-from ntspool.net.keyexchange import Server
+from ntspool.net.keyexchange import Server, exchange_keys
+from ntspool.net.timequery import query_time
+from ntspool.pool.cookies import Association
 from ntspool.wire.aead import Aead
-from ntspool.wire.messages import Response
+from ntspool.wire.messages import DEFAULT_NTP_PORT, Request, Response
+from ntspool.wire.records import PROTOCOL_NTPV4
 from tests.interop.lab import running, wait_until
 from tests.interop.pool import HOSTS, Pool
 
@@ -33,12 +35,16 @@ DIFFERENCE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """From each of `hosts`, where the gateway is at `port`, and with each offer of AEADs, clients come all the time."""
+    """To each of `hosts`, where the gateway is at `port`, and with each offer of AEADs, clients come all the time.
+
+    They `spend` their cookies, or are content to have them.
+    """
 
     hosts: Sequence[str]
     port: int
     ca: str
     offers: list[list[int]]
+    spend: bool
     report: str
 
 
@@ -53,12 +59,12 @@ class Visit:
     began: float
     family: int
     offer: tuple[int, ...]
-    refusal: str
-    address: str
-    port: int
-    aead: int
-    failure: str
-    offset: float
+    refusal: str = ""
+    address: str = ""
+    port: int = 0
+    aead: int = 0
+    failure: str = ""
+    offset: float = 0.0
 
     @property
     def served(self) -> bool:
@@ -90,13 +96,21 @@ class Visitors:
 
 @contextmanager
 def visitors(
-    pool: Pool, hosts: Sequence[str] = HOSTS[:1], offers: Sequence[Sequence[Aead]] = ((Aead.AES_SIV_CMAC_256,),)
+    pool: Pool,
+    hosts: Sequence[str] = HOSTS[:1],
+    offers: Sequence[Sequence[Aead]] = ((Aead.AES_SIV_CMAC_256,),),
+    *,
+    spend: bool = True,
 ) -> Iterator[Visitors]:
-    """Let clients come to a pool, two dozen a second to every host with every offer, from when the first was served."""
-    report = pool.directory / "visits.jsonl"
-    plan = Plan(hosts, pool.port, str(pool.ca), [[*map(int, each)] for each in offers], str(report))
+    """Let clients come to a pool, two dozen a second to every host with every offer, from when the first was served.
+
+    Those that do not `spend` their cookies are done when they have them: they need no patience with silent backends.
+    """
+    report = pool.directory / f"visits-{'spending' if spend else 'content'}"
+    plan = Plan(hosts, pool.port, str(pool.ca), [[*map(int, each)] for each in offers], spend, str(report))
     words = [*pool.network.inside, sys.executable, "-m", "tests.interop.visitors", json.dumps(asdict(plan))]
-    log = pool.directory / "visitors.log"
+    report.unlink(missing_ok=True)
+    log = report.with_suffix(".log")
     with running(words, log, cwd=Path(__file__).parents[2]) as process:
         stream = Visitors(pool, report)
         wait_until("visitors", lambda: any(each.served for each in stream.visits()) or process.poll() is not None)
@@ -107,25 +121,39 @@ def visitors(
 async def _come(plan: Plan, host: str, offer: Sequence[int], report: TextIO) -> None:
     server = Server(host, plan.port, "localhost", Path(plan.ca))
     while True:
-        visit = await _visit(server, tuple(map(Aead, offer)))
+        visit = await _visit(server, tuple(map(Aead, offer)), plan.spend)
         report.write(json.dumps(asdict(visit)) + "\n")
         report.flush()
         await asyncio.sleep(PAUSE)
 
 
-async def _visit(server: Server, offer: tuple[Aead, ...]) -> Visit:
+async def _visit(server: Server, offer: tuple[Aead, ...], spend: bool) -> Visit:
     began, family = time.time(), 6 if ":" in server.host else 4
+    request = Request((PROTOCOL_NTPV4,), offer, compliant_128gcm=Aead.AES_128_GCM_SIV in offer)
     try:
-        found = await query(server, PATIENCE, offer)
+        exchange = await exchange_keys(server, request, PATIENCE)
     except RemoteError as error:
-        return Visit(began, family, offer, str(error), "", 0, 0, "", 0.0)
-    reply = found.exchange.reply
-    if not isinstance(reply, Response):
-        return Visit(began, family, offer, str(reply), "", 0, 0, "", 0.0)
-    offset, failure = (found.time.measurement.offset if found.time else 0.0), found.failure
-    if found.time and not found.time.header.synchronized:
-        failure = "unsynchronised"
-    return Visit(began, family, offer, "", found.host, found.port, reply.aead, failure, offset)
+        return Visit(began, family, offer, refusal=str(error))
+    reply, association = exchange.reply, exchange.association
+    if not isinstance(reply, Response) or association is None:
+        return Visit(began, family, offer, refusal=str(reply))
+    given = Visit(began, family, offer, "", str(reply.server), int(reply.port or DEFAULT_NTP_PORT), reply.aead)
+    return await _spend(given, association, reply.cookies[0]) if spend else given
+
+
+async def _spend(visit: Visit, association: Association, cookie: bytes) -> Visit:
+    offsets = []
+    for _ in range(2):
+        try:
+            answer = await query_time(visit.address, visit.port, association, cookie, timeout=PATIENCE)
+        except RemoteError as error:
+            return replace(visit, failure=str(error))
+        if not answer.header.synchronized or not answer.cookies:
+            return replace(visit, failure="unsynchronised" if answer.cookies else "no cookies")
+        cookie = answer.cookies[0]
+        offsets.append(answer.measurement.offset)
+    # A busy machine is late now and then, but seldom twice.
+    return replace(visit, offset=min(offsets, key=abs))
 
 
 async def _main(plan: Plan) -> None:
