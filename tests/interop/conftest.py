@@ -2,9 +2,6 @@
 
 import pytest
 
-# They assert, and pytest shows what only of what it has rewritten before it is imported.
-pytest.register_assert_rewrite("tests.interop.verdicts")
-
 from tests.interop.pool import HOSTS, Member, running_pool
 
 

@@ -85,7 +85,7 @@ def namespace() -> Iterator[Network]:
 
 @dataclass(frozen=True, slots=True)
 class Cable:
-    """Two networks joined by a cable, 10.9.0.0/24 and fd09::/64: `here` is at .1 and ::1, `there` at what is asked for."""
+    """Two networks joined by a cable, 10.9.0.0/24 and fd09::/64; `here` is at .1 and ::1 of it."""
 
     here: Network
     there: Network

@@ -1,4 +1,4 @@
-"""Networks that fail, one address family of one backend or all of it, between a gateway and backends at the end of a cable."""
+"""Networks that fail between a gateway and its backends: one address family of one backend, or everything."""
 
 import time
 from contextlib import ExitStack

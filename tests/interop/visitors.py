@@ -1,4 +1,4 @@
-"""A stream of new clients, `python -m tests.interop.visitors PLAN`: a process of its own, so that any network can have it.
+"""A stream of clients, `python -m tests.interop.visitors PLAN`: a process of its own, so that any network can have it.
 
 Each agrees on keys with the gateway, asks the backend that it was given for the time, and once more with the cookie
 that came back. PLAN is JSON; every visit is a line of JSON in a file (`Visitors.visits`).
@@ -156,18 +156,19 @@ async def _spend(visit: Visit, association: Association, cookie: bytes) -> Visit
     return replace(visit, offset=min(offsets, key=abs))
 
 
-async def _main(plan: Plan) -> None:
-    with Path(plan.report).open("a") as report:
-        async with asyncio.TaskGroup() as tasks:
-            for host in plan.hosts:
-                for offer in plan.offers * ABREAST:
-                    tasks.create_task(_come(plan, host, offer, report))
+async def _main(plan: Plan, report: TextIO) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for host in plan.hosts:
+            for offer in plan.offers * ABREAST:
+                tasks.create_task(_come(plan, host, offer, report))
 
 
-def _told(text: str) -> Plan:
+def _run(text: str) -> None:
     words: dict[str, Any] = json.loads(text)
-    return Plan(**words)
+    plan = Plan(**words)
+    with Path(plan.report).open("a") as report:
+        asyncio.run(_main(plan, report))
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(_told(sys.argv[1])))
+    _run(sys.argv[1])
