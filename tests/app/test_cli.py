@@ -131,7 +131,7 @@ def test_query_tells_what_a_client_learns(around):
     masked = re.sub(r"[+-]?\d+\.\d{6} s", "N s", re.sub(r"[0-9.]+ ms", "N ms", result.stdout))
     assert masked == (
         "NTS-KE server   : 127.0.0.1\n"
-        "TLS             : TLSv1.3, TLS_AES_256_GCM_SHA384, N ms\n"
+        "TLS             : TLSv1.3, TLS_AES_128_GCM_SHA256, N ms\n"
         "AEAD            : 15 (AES-SIV-CMAC-256)\n"
         f"NTP server      : 127.0.0.20 port {around.ntp_port}\n"
         "Cookies         : 8 of 104 bytes\n"

@@ -10,8 +10,9 @@ from ntspool.errors import ErrorCode
 from ntspool.net import load as load_module
 from ntspool.net.busy import Busy
 from ntspool.net.load import Load, Outcome, Plan
+from ntspool.net.servertls import server_context
 from ntspool.net.session import Session
-from ntspool.net.tls import client_context, server_context
+from ntspool.net.tls import client_context
 from ntspool.pool.negotiation import Answer, Negotiator
 from ntspool.wire import records
 from ntspool.wire.messages import error_refusal
