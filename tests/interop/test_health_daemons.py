@@ -12,10 +12,7 @@ from tests.interop.daemons import Daemon, chronyd, ntpd_rs
 from tests.interop.lab import DEADLINE, wait_until
 from tests.interop.pool import Member, laid_out, running_pool
 from tests.interop.verdicts import (
-<<<<<<< HEAD
-=======
     FALL,
->>>>>>> healthlab
     QUICK,
     SILENT,
     TOLD,
@@ -31,11 +28,8 @@ from tests.interop.visitors import visitors
 FLOOD_PAUSE = 0.002
 # Sixteen requests a second are served, many more at first; of others every second gets a kiss, and few an answer.
 RATE_LIMITED = "ratelimit interval -4 burst 255 leak 4 kod 1"
-<<<<<<< HEAD
-=======
 # Half of the probes get a kiss: that none of so many does, is one chance in three hundred thousand.
 LONG_FALL = QUICK.replace(f"fall: {FALL}", "fall: 20")
->>>>>>> healthlab
 SIV, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_128_GCM_SIV
 BOTH = "[AES-SIV-CMAC-256, AES-128-GCM-SIV]"
 VICTIM = "ntp-2"
@@ -62,19 +56,11 @@ def flood(daemon: Daemon) -> Iterator[None]:
 def test_a_chronyd_that_limits_rates():
     limited = partial(chronyd, program="chronyd-new", extra=RATE_LIMITED)
     members = [Member(f"ntp-{n}", (f"127.0.0.{10 + n}",), run=limited if n == 2 else chronyd) for n in (1, 2, 3)]
-<<<<<<< HEAD
-    with running_pool(members, health=QUICK) as pool, visitors(pool) as stream:
-        began = time.time()
-        with flood(pool.daemons[VICTIM]):
-            # Half of the kisses and nearly all of the answers are left out: which comes last is chance.
-            down = check_that_it_is_found(pool, VICTIM, "", began, SILENT)
-=======
     with running_pool(members, health=LONG_FALL) as pool, visitors(pool) as stream:
         began = time.time()
         with flood(pool.daemons[VICTIM]):
             # Whether a kiss or nothing comes last is chance, as is an answer now and then.
             down = check_that_it_is_found(pool, VICTIM, "", began, DEADLINE)
->>>>>>> healthlab
             check_that_it_is_avoided(stream, VICTIM, down)
             causes = {
                 line["cause"] for event in ("check", "backend DOWN") for line in lines(pool, event, VICTIM, began)

@@ -54,26 +54,19 @@ def lines(pool: Pool, event: str, backend: str, since: float, address: str | Non
 def check_that_it_is_found(
     pool: Pool, victim: str, cause: str, since: float, within: float, address: str | None = None
 ) -> float:
-<<<<<<< HEAD
-    """Wait until a backend is DOWN that began to fail at `since`, and return when; `cause` is how its cause begins."""
-=======
     """Wait until a backend is DOWN that began to fail at `since`, and return when; `cause` is how its cause begins.
 
     `within` EVIDENT seconds it must be by the first sign of that, within SILENT ones by `fall` misses.
     """
->>>>>>> healthlab
     down = lambda: lines(pool, "backend DOWN", victim, since, address)  # noqa: E731
     found = wait_until(f"{victim} to be DOWN", down, 2 * within)[0]
     assert found["cause"].startswith(cause)
     assert when(found) - since < within
-<<<<<<< HEAD
-=======
     earlier = [each for each in lines(pool, "check", victim, since, found["address"]) if when(each) < when(found)]
     if within == EVIDENT:
         assert [each for each in earlier if each["cause"].startswith(cause)] == []
     if within == SILENT:
         assert len(earlier) >= FALL - 1
->>>>>>> healthlab
     return when(found)
 
 
