@@ -13,12 +13,17 @@ import structlog
 from ntspool import config
 from ntspool.app import declared
 from ntspool.app.keykeeper import KeyKeeper
+from ntspool.app.operating import Operating, Operator
+from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
+from ntspool.config.difference import difference
 from ntspool.errors import CertificateError, LocalError
-from ntspool.net.admin import AdminServer, GatewayVerbs, KeyVerbs
+from ntspool.net.admin import AdminPlaces, AdminServer
+from ntspool.net.adminroutes import BackendVerbs, GatewayVerbs, KeyVerbs, Routes
 from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
+from ntspool.net.eventlog import EventLog
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
 from ntspool.net.resolver import Resolver
@@ -26,9 +31,11 @@ from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
 from ntspool.net.successor import Successor
 from ntspool.net.system import listen_on, set_up_logs
+from ntspool.pool.admin import Mode
 from ntspool.pool.cookies import SERVER_AEAD
 from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
+from ntspool.pool.view import GatewayView, ReloadView
 
 RESOLVE_DEADLINE = 5.0
 """Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
@@ -87,23 +94,38 @@ class Gateway:
             desk=self._desk,
             clock=clock,
             on_change=self.publish,
-            minted=self._workers.minted,
+            minted=self._workers.sessions.minted,
         )
-        verbs = KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke)
-        gateway_verbs = GatewayVerbs(self.reload, self.replace_workers)
+        self._events = EventLog(store, clock)
+        self._operating = Operating(store)
+        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock)
+        self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
             [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
         )
-        self._admin = AdminServer(declared.admin_socket(self._config), verbs, gateway_verbs)
+        self._admin = AdminServer(_admin_places(self._config), self._routes())
         self._served: Snapshot
+
+    def _routes(self) -> Routes:
+        return Routes(
+            KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke),
+            BackendVerbs(self._operator.move, self._operator.weigh, self._operator.probe),
+            GatewayVerbs(self.view, self._viewer.sessions, self._events.wait, self.reload, self.replace_workers),
+        )
+
+    def view(self) -> GatewayView:
+        """Return what is shown of this gateway now."""
+        return self._viewer.gateway(self._config, self._listening, self._backends, self._served)
 
     async def start(self) -> None:
         """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.
 
         Workers that have lost their control process hand over to those of this one.
         """
-        set_up_logs(declared.log_settings(self._config))
+        self._running.callback(self._events.close)
+        self._events.recall()
+        set_up_logs(declared.log_settings(self._config), self._events.record)
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
         wanted = [(each.address.host, each.address.port) for each in self._listening]
@@ -113,7 +135,7 @@ class Gateway:
         await self._resolver.start()
         self._running.push_async_callback(self._resolver.stop)
         await self._resolve()
-        await self._checker.watch(self._backends)
+        await self._watch(self._backends)
         await self._start_workers(sockets)
         self._running.push_async_callback(self._admin.stop)
         await self._admin.start()
@@ -138,13 +160,14 @@ class Gateway:
 
     async def stop(self) -> None:
         """Accept nobody any more, let the running sessions end, and end every process and task."""
+        self._events.release()
         await self._running.aclose()
         log.info("stopped")
 
-    async def reload(self) -> tuple[str, ...]:
+    async def reload(self) -> ReloadView:
         """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was.
 
-        Returns the keys whose change needs a restart; raises LocalError, which has been logged.
+        Returns what has changed; raises LocalError, which has been logged.
         """
         async with self._reloading:
             return await self._reload()
@@ -155,7 +178,7 @@ class Gateway:
             await self._workers.replace(self._patience)
         log.info("workers replaced", pids=self._workers.pids)
 
-    async def _reload(self) -> tuple[str, ...]:
+    async def _reload(self) -> ReloadView:
         try:
             fresh = config.load(self._path)
             stamps = _stamps(fresh)
@@ -167,18 +190,23 @@ class Gateway:
         fixed = tuple(key for key, what in _FIXED.items() if what(fresh) != what(self._config))
         for key in fixed:
             log.warning("a restart is needed for this change", key=key)
+        changes = difference(self._config, fresh)
+        for change in changes:
+            log.info("configuration changed", key=change.key, before=change.before, after=change.after)
+        gone = {each.name for each in self._config.backends} - {each.name for each in fresh.backends}
         self._config = fresh
         self._certificate_stamps, self._certificates = stamps, certificates
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
-        set_up_logs(declared.log_settings(fresh))
+        set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
-        await self._checker.watch(self._backends)
+        self._operating.forget(gone)
+        await self._watch(self._backends)
         await self.publish()
         await self._workers.resize(declared.worker_count(fresh), self._patience)
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
-        return fixed
+        return ReloadView(changes, fixed)
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
@@ -201,10 +229,17 @@ class Gateway:
                 fresh = self._resolver.backends()
                 if fresh == self._backends:
                     continue
-                await self._checker.watch((*self._backends, *fresh))
+                await self._watch((*self._backends, *fresh))
                 self._lay_out(fresh)
-                await self._checker.watch(fresh)
+                await self._watch(fresh)
                 await self.publish()
+
+    async def _follow_orders(self) -> None:
+        await self._watch(self._backends)
+        await self.publish()
+
+    async def _watch(self, backends: Iterable[Backend]) -> None:
+        await self._checker.watch(backends, self._operating.resting)
 
     async def publish(self) -> None:
         """Make the present state what is served; returns when every worker serves it."""
@@ -239,15 +274,17 @@ class Gateway:
         """Seconds in which a worker that finishes must have ended."""
         return self._config.limits.session_timeout + 1
 
-    def _serving(self, backend: Backend) -> Serving:
+    def _serving(self, declared_backend: Backend) -> Serving:
+        order = self._operating.order(declared_backend.name)
+        backend = order.apply(declared_backend)
         epoch = self._checker.mint_epoch(backend)
-        up = self._checker.up(backend) if epoch else ()
+        up = self._checker.up(backend) if epoch and order.mode is Mode.READY else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
         return Serving(backend, up, key)
 
     def _snapshot(self) -> Snapshot:
         self._revision += 1
-        return Snapshot(
+        snapshot = Snapshot(
             revision=self._revision,
             certificates=self._certificates,
             rules=declared.session_rules(self._config, self._listening),
@@ -255,6 +292,8 @@ class Gateway:
             serving=tuple(map(self._serving, self._backends)),
             selection=declared.selection(self._config),
         )
+        self._viewer.note(snapshot)
+        return snapshot
 
     def _take_report(self, backend: str) -> None:
         self._checker.report(backend, self._desk.reports[backend].failure)
@@ -281,6 +320,13 @@ class Gateway:
                 continue
             await self.publish()
             log.info("certificates reloaded")
+
+
+def _admin_places(declared_config: config.Config) -> AdminPlaces:
+    admin = declared_config.admin
+    return AdminPlaces(
+        declared.admin_socket(declared_config), admin.group, [(each.host, each.port) for each in admin.listen]
+    )
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
