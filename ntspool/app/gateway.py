@@ -1,7 +1,6 @@
 """The control process of a gateway: everything but the sessions, which its workers serve."""
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,12 +11,13 @@ import structlog
 
 from ntspool import config
 from ntspool.app import declared
+from ntspool.app.certificates import Certificates, load
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating, Operator
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
 from ntspool.config.difference import difference
-from ntspool.errors import CertificateError, LocalError
+from ntspool.errors import LocalError
 from ntspool.net.admin import AdminPlaces, AdminServer
 from ntspool.net.adminroutes import BackendVerbs, GatewayVerbs, KeyVerbs, Routes
 from ntspool.net.checker import Checker
@@ -39,9 +39,6 @@ from ntspool.pool.view import GatewayView, ReloadView
 
 RESOLVE_DEADLINE = 5.0
 """Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
-
-CERTIFICATE_INTERVAL = 5.0
-"""Seconds between two looks at the certificate files."""
 
 _FIXED: Mapping[str, Callable[[config.Config], object]] = {
     "listen": lambda declared_config: declared_config.listen,
@@ -68,8 +65,7 @@ class Gateway:
         self._clock = clock
         self._config = config.load(path)
         self._listening = self._config.listen
-        self._certificate_stamps = _stamps(self._config)
-        self._certificates = declared.certificates(self._config)
+        self._certificates = Certificates(load(self._config))
         store, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
         self._store = KeyStore(store, seal)
         self._names_changed = asyncio.Event()
@@ -142,9 +138,13 @@ class Gateway:
         if self._config.control.listen:
             await self._control.start()
             self._running.push_async_callback(self._control.stop)
-        routines = (self._publish_on_change, self._watch_certificates, self._follow_names)
-        tasks = [asyncio.create_task(each()) for each in routines]
-        tasks.append(asyncio.create_task(self._keys.rotate_when_due()))
+        routines = (
+            self._publish_on_change(),
+            self._follow_names(),
+            self._certificates.follow(self.publish),
+            self._keys.rotate_when_due(),
+        )
+        tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
         # From here nothing fails any more: until now, they could have gone on.
         self._predecessors.finish(self._patience)
@@ -181,8 +181,7 @@ class Gateway:
     async def _reload(self) -> ReloadView:
         try:
             fresh = config.load(self._path)
-            stamps = _stamps(fresh)
-            certificates = declared.certificates(fresh)
+            certificates = load(fresh)
             await self._keys.reload()
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())
@@ -195,7 +194,7 @@ class Gateway:
             log.info("configuration changed", key=change.key, before=change.before, after=change.after)
         gone = {each.name for each in self._config.backends} - {each.name for each in fresh.backends}
         self._config = fresh
-        self._certificate_stamps, self._certificates = stamps, certificates
+        self._certificates.adopt(certificates)
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
@@ -286,7 +285,7 @@ class Gateway:
         self._revision += 1
         snapshot = Snapshot(
             revision=self._revision,
-            certificates=self._certificates,
+            certificates=self._certificates.now,
             rules=declared.session_rules(self._config, self._listening),
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
@@ -306,21 +305,6 @@ class Gateway:
             await self._publish_wanted.wait()
             await self.publish()
 
-    async def _watch_certificates(self) -> None:
-        while True:
-            await asyncio.sleep(CERTIFICATE_INTERVAL)
-            stamps = _stamps(self._config)
-            if stamps == self._certificate_stamps:
-                continue
-            self._certificate_stamps = stamps
-            try:
-                self._certificates = declared.certificates(self._config)
-            except CertificateError as error:
-                log.error("new certificate refused, the old one stays", reason=str(error))
-                continue
-            await self.publish()
-            log.info("certificates reloaded")
-
 
 def _admin_places(declared_config: config.Config) -> AdminPlaces:
     admin = declared_config.admin
@@ -338,13 +322,3 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 def _close(sockets: Iterable[socket.socket]) -> None:
     for each in sockets:
         each.close()
-
-
-def _stamps(declared_config: config.Config) -> list[tuple[int, int, int]]:
-    """Return what changes when a certificate or key file does; take it before reading, so that no change is missed."""
-    stamps = []
-    for path in (path for each in declared_config.tls for path in (each.certificate, each.key)):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
-    return stamps

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ntspool.config.admission import Listen
 from ntspool.config.models import Backend, Config
 from ntspool.pool.view import ChangeView
 from ntspool.wire.aead import Aead
@@ -40,6 +41,8 @@ def _spelt(value: object) -> str:
     match value:
         case None:
             return ""
+        case Listen(address=address, proxy_from=()):
+            return str(address)
         case BaseModel():
             stated = value.model_fields_set - {"name", "srv"} if isinstance(value, Backend) else value.model_fields_set
             return ", ".join(f"{key} {_spelt(each)}" for key, each in dict(value).items() if key in stated)
