@@ -42,6 +42,7 @@ class AdminServer:
         self._places = places
         self._routes = routes
         self._runners: list[web.AppRunner] = []
+        self._bound = False
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -49,6 +50,7 @@ class AdminServer:
         runner = await self._run([*self._routes.reading(), *self._routes.acting()], [errors])
         try:
             await web.UnixSite(runner, str(path)).start()
+            self._bound = True
             self._admit_group()
             path.chmod(_MODE)
             await self._listen()
@@ -61,10 +63,11 @@ class AdminServer:
 
     async def stop(self) -> None:
         """End serving, and take the socket away."""
-        if self._runners:
-            for runner in self._runners:
-                await runner.cleanup()
-            self._runners = []
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners = []
+        if self._bound:
+            self._bound = False
             self._places.path.unlink(missing_ok=True)
 
     async def _run(self, routes: Sequence[web.RouteDef], middlewares: Sequence[Middleware]) -> web.AppRunner:
