@@ -119,7 +119,6 @@ class Gateway:
 
         Workers that have lost their control process hand over to those of this one.
         """
-        self._running.callback(self._events.close)
         self._events.recall()
         set_up_logs(declared.log_settings(self._config), self._events.record)
         self._running.push_async_callback(self._predecessors.stop)
@@ -163,6 +162,7 @@ class Gateway:
         self._events.release()
         await self._running.aclose()
         log.info("stopped")
+        self._events.close()
 
     async def reload(self) -> ReloadView:
         """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was.

@@ -41,6 +41,7 @@ class EventLog:
         self._news = asyncio.Event()
         self._saving: asyncio.TimerHandle | None = None
         self._released = False
+        self._closed = False
 
     def recall(self) -> None:
         """Take up the events of an earlier run; what is damaged is left out, and the log says so."""
@@ -53,7 +54,7 @@ class EventLog:
 
     def record(self, _logger: object, _method: str, words: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Keep a line of the log if it tells an event; a processor of structlog's, behind `add_log_level`."""
-        event = happened(words, self._last + 1, self._clock())
+        event = None if self._closed else happened(words, self._last + 1, self._clock())
         if event is not None:
             self._add(event)
             self._save_soon()
@@ -79,7 +80,8 @@ class EventLog:
         self._news.set()
 
     def close(self) -> None:
-        """Write what is not on disk."""
+        """Write what is not on disk, and keep nothing more."""
+        self._closed = True
         if self._saving is not None:
             self._saving.cancel()
             self._save()
