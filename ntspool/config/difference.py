@@ -36,7 +36,7 @@ def _changes(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -
             yield ChangeView(name, _spelt(old), _spelt(new))
 
 
-def _spelt(value: object) -> str:
+def _spelt(value: object) -> str:  # noqa: PLR0911  -- one for each kind
     """Return a value as people read it; a backend with the keys that are stated."""
     match value:
         case None:
@@ -44,10 +44,14 @@ def _spelt(value: object) -> str:
         case Listen(address=address, proxy_from=()):
             return str(address)
         case BaseModel():
-            stated = value.model_fields_set - {"name", "srv"} if isinstance(value, Backend) else value.model_fields_set
+            stated = value.model_fields_set - {"name"} if isinstance(value, Backend) else value.model_fields_set
             return ", ".join(f"{key} {_spelt(each)}" for key, each in dict(value).items() if key in stated)
         case Aead():
             return value.label
         case tuple():
             return " ".join(map(_spelt, value)) if value else "none"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
     return str(value)

@@ -48,7 +48,7 @@ class EventLog:
         try:
             held = self._store.get(ENTRY)
             for line in held[0].splitlines() if held else ():
-                self._add(EventView(**json.loads(line)))
+                self._add(_read(line, self._last))
         except (StateError, ValueError, TypeError, RecursionError) as error:
             log.error("events of an earlier run lost", reason=str(error))
 
@@ -105,3 +105,10 @@ class EventLog:
             self._store.put_if(ENTRY, "".join(lines).encode(), held and held[1])
         except StateError as error:
             log.error("events not kept for the next start", reason=str(error))
+
+
+def _read(line: bytes, before: int) -> EventView:
+    event = EventView(**json.loads(line))
+    if not isinstance(event.number, int) or event.number <= before:
+        raise ValueError(f"event {event.number!r} after {before}")
+    return event

@@ -134,7 +134,8 @@ class EventView:
 class ChangeView:
     """One difference between two configurations, by its key: `health.interval`, `backends.ntp-1.weight`.
 
-    What one of them does not have is empty: a backend that was added or removed is told with all its keys at once.
+    What one of them does not have, or leaves to its default, is empty; a backend that was added or removed is told with
+    all its keys at once. Durations are in seconds.
     """
 
     key: str
