@@ -13,6 +13,7 @@ from ntspool.app.adminclient import call
 from ntspool.app.gateway import Gateway
 from ntspool.errors import ConfigError, LocalError
 from ntspool.net.keyexchange import exchange_keys
+from ntspool.net.timequery import query_time
 from ntspool.wire.messages import Response
 from tests.app.pool import REQUEST, lay_out
 from tests.waiting import until
@@ -141,6 +142,29 @@ def test_orders_survive_restarts_and_reloads_and_end_with_the_backend(around):
     assert set(restarted) == set(reloaded) == {"127.0.0.21"}
     assert (weighed["weight"], weighed["effective_weight"]) == (10, 30.0)
     assert set(anew) == {"127.0.0.20", "127.0.0.21"}
+
+
+def test_a_removed_backend_keeps_the_keys_that_it_has_and_is_given_no_newer_ones(around):
+    async def scene(servers):
+        async with _gateway(around) as gateway:
+            await _order(around, "ntp-2", "drain")
+            reply = (exchange := await exchange_keys(around.server, REQUEST, 5)).reply
+            held = await gateway._desk.wait("ntp-1", None, 5)
+            await _order(around, "ntp-2", "ready")
+            around.configure(names=("ntp-2",))
+            await _ask(around, "POST", "/v1/reload")
+            await _ask(around, "POST", "/v1/keys/rotate")
+            # What its agent asks is answered when there is something new, which there is not.
+            newer = [await gateway._desk.wait("ntp-1", after, 0.2) for after in (held.revision, None)]
+            other = await gateway._desk.wait("ntp-2", None, 5)
+            association, cookie = exchange.association, reply.cookies[0]
+            answer = await query_time(reply.server, reply.port, association, cookie, timeout=5)
+            return newer, other.keys != held.keys, answer
+
+    newer, rotated, answer = _play(around, scene)
+    assert newer == [None, None]
+    assert rotated
+    assert answer.cookies
 
 
 def test_damaged_orders_keep_the_gateway_from_starting(around):

@@ -47,8 +47,8 @@ def read(pki, tmp_path_factory):
         ),
         (
             ONE,
-            ONE + "  - {srv: _ntske._tcp.a.example}\n",
-            [("backends._ntske._tcp.a.example", "", "srv _ntske._tcp.a.example")],
+            ONE + "  - {srv: _ntp._udp.a.example}\n",
+            [("backends._ntp._udp.a.example", "", "srv _ntp._udp.a.example")],
         ),
         (
             ONE,
