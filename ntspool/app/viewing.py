@@ -7,7 +7,7 @@ from ntspool import __version__, config
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating
 from ntspool.app.workers import Workers
-from ntspool.net.checker import Checker
+from ntspool.net.checker import RESTING, Checker
 from ntspool.net.checkstatus import Status
 from ntspool.net.session import Outcome
 from ntspool.net.tls import dns_names, not_after
@@ -156,7 +156,7 @@ def _cause(state: str, addresses: Iterable[AddressView]) -> str:
 
 def _address(address: Address, backend: Backend, status: Status | None) -> AddressView:
     if status is None:
-        return AddressView(str(address), backend.port, state="MAINT", up=False)
+        return AddressView(str(address), backend.port, state=RESTING, up=False)
     condition = status.condition
     failure, sample = condition.health.failure, condition.sample
     return AddressView(

@@ -103,7 +103,7 @@ class Admin(BaseModel, frozen=True, extra="forbid"):
 
     socket: FilePath | None = None
     group: Annotated[str, PlainValidator(values.group)] = ""
-    listen: tuple[Endpoint, ...] = Field((), description="a list of ADDRESS:PORT, each in quotes")
+    listen: tuple[Endpoint, ...] = Field(default=(), description="a list of ADDRESS:PORT, each in quotes")
 
 
 class Health(BaseModel, frozen=True, extra="forbid"):

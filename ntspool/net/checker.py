@@ -18,7 +18,7 @@ from ntspool.net.probe import Finding, Prober, Result
 from ntspool.pool import proofs
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.fleet import Condition, Fleet, Mode, Target
-from ntspool.pool.health import RAMP_STEPS, Health
+from ntspool.pool.health import RAMP_STEPS
 from ntspool.pool.keyring import Epoch, Keyring
 from ntspool.pool.model import Address, Backend, UpAddress
 from ntspool.pool.proofs import Proof
@@ -26,6 +26,9 @@ from ntspool.wire.aead import Aead
 
 PARALLEL = 128
 """Probes under way at the same time: each holds a descriptor, and a burst of them would look like a bad network."""
+
+RESTING = "MAINT"
+"""HAProxy's word for the state of an address that is not probed."""
 
 log = structlog.get_logger()
 
@@ -172,12 +175,12 @@ class Checker:
         up = [self._watched[target].proof for target in _targets(backend) if self._is_up(target)]
         return proofs.mint_epoch(self.keyring, up)
 
-    def proofs(self) -> Iterator[tuple[Backend, Address, Health, Proof]]:
-        """Yield what is known of every address, in the order of names; at the end, of those that rest."""
+    def proofs(self) -> Iterator[tuple[Backend, Address, str, Proof]]:
+        """Yield every address with its state and what it has proved, in the order of names; at the end, who rests."""
         for each in self.status():
-            yield each.backend, each.address, each.condition.health, each.proof
+            yield each.backend, each.address, str(each.condition.health.state), each.proof
         for target, watch in self._resting.items():
-            yield watch.backend, target.address, Health(), watch.proof
+            yield watch.backend, target.address, RESTING, watch.proof
 
     def status(self) -> Iterator[Status]:
         """Yield all that is known of every address that is watched, in the order of names."""

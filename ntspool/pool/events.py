@@ -63,7 +63,7 @@ _SUBJECTS: Mapping[str, Callable[[Words], str]] = {
 }
 """The events by their names, each with what finds in its words whom it is about."""
 
-_TURNED = {"UP": "DOWN", "DOWN": "UP", "on": "off", "off": "on"}
+_TURNED = {"UP": "DOWN", "DOWN": "UP", "on": "off", "off": "on", "behind": "current", "current": "behind"}
 _CAUSE = _word("cause", "reason", "reasons", "mistakes", "effect")
 _LONGEST = 500
 
@@ -74,8 +74,8 @@ def happened(words: Words, number: int, now: float) -> EventView | None:
     subject = _SUBJECTS.get(name)
     if subject is None:
         return None
-    before, after = _word("before")(words), _word("after", "state", "mode")(words)
-    # An address, an AEAD or the panic is in one of two states, and the event tells which.
+    before, after = _word("before")(words), _word("after", "state", "mode", "current", "epoch")(words)
+    # An address, an AEAD, its keys or the panic are in one of two states, and the event tells which.
     turned = after or name.rpartition(" ")[2]
     if turned in _TURNED:
         before, after = before or _TURNED[turned], turned

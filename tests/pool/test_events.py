@@ -25,9 +25,14 @@ ADDRESS = {"backend": "ntp-1", "address": "192.0.2.1"}
             ("a", "the admin API", "ready", "drain"),
         ),
         ({"event": "panic", "family": "IPv6", "state": "off", "effect": "so"}, ("IPv6", "so", "on", "off")),
-        ({"event": "offset vote", "mode": "majority", "effect": "so"}, ("", "so", "", "majority")),
-        ({"event": "keys behind", **ADDRESS, "cause": "late"}, ("ntp-1 192.0.2.1", "late", "", "")),
-        ({"event": "epoch revoked", "epoch": 3, "current": 4}, ("epoch 3", "", "", "")),
+        (
+            {"event": "offset vote", "before": "local clock", "mode": "majority", "effect": "so"},
+            ("", "so", "local clock", "majority"),
+        ),
+        ({"event": "keys behind", **ADDRESS, "cause": "late"}, ("ntp-1 192.0.2.1", "late", "current", "behind")),
+        ({"event": "keys current", **ADDRESS}, ("ntp-1 192.0.2.1", "", "behind", "current")),
+        ({"event": "keys rotated", "epoch": 4, "before": 3}, ("epoch 4", "", "3", "4")),
+        ({"event": "epoch revoked", "epoch": 3, "current": 4}, ("epoch 3", "", "", "4")),
         ({"event": "worker died", "worker": 0, "reason": "status -9"}, ("worker 0", "status -9", "", "")),
         (
             {"event": "DNS: changed", "name": "a.example", "before": ["192.0.2.1"], "after": ["192.0.2.2", "::1"]},
