@@ -9,6 +9,7 @@ NtspoolError
 └── LocalError               our own side's fault: tell the operator
     ├── ConfigError          backends.yaml or a command's input is wrong
     ├── RefusedError         the gateway does not do what a command asks for
+    ├── UnknownError         a command names what the gateway does not have
     ├── UnreachableError     no gateway answers a command
     ├── StateError           something kept on disk is missing, damaged or unsafe
     │   └── ConflictError    somebody else wrote it first
@@ -73,6 +74,10 @@ class ConfigError(LocalError):
 
 class RefusedError(LocalError):
     """The gateway does not do what a command asks for; the message says why, and nothing was changed."""
+
+
+class UnknownError(LocalError):
+    """A command names something that the gateway does not have; the message says what there is."""
 
 
 class UnreachableError(LocalError):

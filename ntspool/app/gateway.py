@@ -1,7 +1,6 @@
 """The control process of a gateway: everything but the sessions, which its workers serve."""
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,13 +11,19 @@ import structlog
 
 from ntspool import config
 from ntspool.app import declared
+from ntspool.app.certificates import Certificates, load
 from ntspool.app.keykeeper import KeyKeeper
+from ntspool.app.operating import Operating, Operator
+from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
-from ntspool.errors import CertificateError, LocalError
-from ntspool.net.admin import AdminServer, GatewayVerbs, KeyVerbs
+from ntspool.config.difference import difference
+from ntspool.errors import LocalError
+from ntspool.net.admin import AdminPlaces, AdminServer
+from ntspool.net.adminroutes import BackendVerbs, GatewayVerbs, KeyVerbs, Routes
 from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
+from ntspool.net.eventlog import EventLog
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
 from ntspool.net.resolver import Resolver
@@ -26,15 +31,14 @@ from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
 from ntspool.net.successor import Successor
 from ntspool.net.system import listen_on, set_up_logs
+from ntspool.pool.admin import Mode
 from ntspool.pool.cookies import SERVER_AEAD
 from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
+from ntspool.pool.view import GatewayView, ReloadView
 
 RESOLVE_DEADLINE = 5.0
 """Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
-
-CERTIFICATE_INTERVAL = 5.0
-"""Seconds between two looks at the certificate files."""
 
 _FIXED: Mapping[str, Callable[[config.Config], object]] = {
     "listen": lambda declared_config: declared_config.listen,
@@ -61,8 +65,7 @@ class Gateway:
         self._clock = clock
         self._config = config.load(path)
         self._listening = self._config.listen
-        self._certificate_stamps = _stamps(self._config)
-        self._certificates = declared.certificates(self._config)
+        self._certificates = Certificates(load(self._config))
         store, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
         self._store = KeyStore(store, seal)
         self._names_changed = asyncio.Event()
@@ -87,23 +90,37 @@ class Gateway:
             desk=self._desk,
             clock=clock,
             on_change=self.publish,
-            minted=self._workers.minted,
+            minted=self._workers.sessions.minted,
         )
-        verbs = KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke)
-        gateway_verbs = GatewayVerbs(self.reload, self.replace_workers)
+        self._events = EventLog(store, clock)
+        self._operating = Operating(store)
+        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock)
+        self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
             [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
         )
-        self._admin = AdminServer(declared.admin_socket(self._config), verbs, gateway_verbs)
+        self._admin = AdminServer(_admin_places(self._config), self._routes())
         self._served: Snapshot
+
+    def _routes(self) -> Routes:
+        return Routes(
+            KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke),
+            BackendVerbs(self._operator.move, self._operator.weigh, self._operator.probe),
+            GatewayVerbs(self.view, self._viewer.sessions, self._events.wait, self.reload, self.replace_workers),
+        )
+
+    def view(self) -> GatewayView:
+        """Return what is shown of this gateway now."""
+        return self._viewer.gateway(self._config, self._listening, self._backends, self._served)
 
     async def start(self) -> None:
         """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.
 
         Workers that have lost their control process hand over to those of this one.
         """
-        set_up_logs(declared.log_settings(self._config))
+        self._events.recall()
+        set_up_logs(declared.log_settings(self._config), self._events.record)
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
         wanted = [(each.address.host, each.address.port) for each in self._listening]
@@ -113,16 +130,20 @@ class Gateway:
         await self._resolver.start()
         self._running.push_async_callback(self._resolver.stop)
         await self._resolve()
-        await self._checker.watch(self._backends)
+        await self._watch(self._backends)
         await self._start_workers(sockets)
         self._running.push_async_callback(self._admin.stop)
         await self._admin.start()
         if self._config.control.listen:
             await self._control.start()
             self._running.push_async_callback(self._control.stop)
-        routines = (self._publish_on_change, self._watch_certificates, self._follow_names)
-        tasks = [asyncio.create_task(each()) for each in routines]
-        tasks.append(asyncio.create_task(self._keys.rotate_when_due()))
+        routines = (
+            self._publish_on_change(),
+            self._follow_names(),
+            self._certificates.follow(self.publish),
+            self._keys.rotate_when_due(),
+        )
+        tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
         # From here nothing fails any more: until now, they could have gone on.
         self._predecessors.finish(self._patience)
@@ -138,13 +159,15 @@ class Gateway:
 
     async def stop(self) -> None:
         """Accept nobody any more, let the running sessions end, and end every process and task."""
+        self._events.release()
         await self._running.aclose()
         log.info("stopped")
+        self._events.close()
 
-    async def reload(self) -> tuple[str, ...]:
+    async def reload(self) -> ReloadView:
         """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was.
 
-        Returns the keys whose change needs a restart; raises LocalError, which has been logged.
+        Returns what has changed; raises LocalError, which has been logged.
         """
         async with self._reloading:
             return await self._reload()
@@ -155,11 +178,10 @@ class Gateway:
             await self._workers.replace(self._patience)
         log.info("workers replaced", pids=self._workers.pids)
 
-    async def _reload(self) -> tuple[str, ...]:
+    async def _reload(self) -> ReloadView:
         try:
             fresh = config.load(self._path)
-            stamps = _stamps(fresh)
-            certificates = declared.certificates(fresh)
+            certificates = load(fresh)
             await self._keys.reload()
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())
@@ -167,18 +189,23 @@ class Gateway:
         fixed = tuple(key for key, what in _FIXED.items() if what(fresh) != what(self._config))
         for key in fixed:
             log.warning("a restart is needed for this change", key=key)
+        changes = difference(self._config, fresh)
+        for change in changes:
+            log.info("configuration changed", key=change.key, before=change.before, after=change.after)
+        gone = {each.name for each in self._config.backends} - {each.name for each in fresh.backends}
         self._config = fresh
-        self._certificate_stamps, self._certificates = stamps, certificates
+        self._certificates.adopt(certificates)
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
-        set_up_logs(declared.log_settings(fresh))
+        set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
-        await self._checker.watch(self._backends)
+        self._operating.forget(gone)
+        await self._watch(self._backends)
         await self.publish()
         await self._workers.resize(declared.worker_count(fresh), self._patience)
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
-        return fixed
+        return ReloadView(changes, fixed)
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
@@ -201,10 +228,17 @@ class Gateway:
                 fresh = self._resolver.backends()
                 if fresh == self._backends:
                     continue
-                await self._checker.watch((*self._backends, *fresh))
+                await self._watch((*self._backends, *fresh))
                 self._lay_out(fresh)
-                await self._checker.watch(fresh)
+                await self._watch(fresh)
                 await self.publish()
+
+    async def _follow_orders(self) -> None:
+        await self._watch(self._backends)
+        await self.publish()
+
+    async def _watch(self, backends: Iterable[Backend]) -> None:
+        await self._checker.watch(backends, self._operating.resting)
 
     async def publish(self) -> None:
         """Make the present state what is served; returns when every worker serves it."""
@@ -239,22 +273,26 @@ class Gateway:
         """Seconds in which a worker that finishes must have ended."""
         return self._config.limits.session_timeout + 1
 
-    def _serving(self, backend: Backend) -> Serving:
+    def _serving(self, declared_backend: Backend) -> Serving:
+        order = self._operating.order(declared_backend.name)
+        backend = order.apply(declared_backend)
         epoch = self._checker.mint_epoch(backend)
-        up = self._checker.up(backend) if epoch else ()
+        up = self._checker.up(backend) if epoch and order.mode is Mode.READY else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
         return Serving(backend, up, key)
 
     def _snapshot(self) -> Snapshot:
         self._revision += 1
-        return Snapshot(
+        snapshot = Snapshot(
             revision=self._revision,
-            certificates=self._certificates,
+            certificates=self._certificates.now,
             rules=declared.session_rules(self._config, self._listening),
             log=declared.log_settings(self._config),
             serving=tuple(map(self._serving, self._backends)),
             selection=declared.selection(self._config),
         )
+        self._viewer.note(snapshot)
+        return snapshot
 
     def _take_report(self, backend: str) -> None:
         self._checker.report(backend, self._desk.reports[backend].failure)
@@ -267,20 +305,12 @@ class Gateway:
             await self._publish_wanted.wait()
             await self.publish()
 
-    async def _watch_certificates(self) -> None:
-        while True:
-            await asyncio.sleep(CERTIFICATE_INTERVAL)
-            stamps = _stamps(self._config)
-            if stamps == self._certificate_stamps:
-                continue
-            self._certificate_stamps = stamps
-            try:
-                self._certificates = declared.certificates(self._config)
-            except CertificateError as error:
-                log.error("new certificate refused, the old one stays", reason=str(error))
-                continue
-            await self.publish()
-            log.info("certificates reloaded")
+
+def _admin_places(declared_config: config.Config) -> AdminPlaces:
+    admin = declared_config.admin
+    return AdminPlaces(
+        declared.admin_socket(declared_config), admin.group, [(each.host, each.port) for each in admin.listen]
+    )
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -292,13 +322,3 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 def _close(sockets: Iterable[socket.socket]) -> None:
     for each in sockets:
         each.close()
-
-
-def _stamps(declared_config: config.Config) -> list[tuple[int, int, int]]:
-    """Return what changes when a certificate or key file does; take it before reading, so that no change is missed."""
-    stamps = []
-    for path in (path for each in declared_config.tls for path in (each.certificate, each.key)):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            stamps.append((status.st_ino, status.st_mtime_ns, status.st_size))
-    return stamps

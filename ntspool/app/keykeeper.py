@@ -72,8 +72,9 @@ class KeyKeeper:
             if waits := self._waits():
                 reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(waits.items()))
                 raise RefusedError(f"not rotated, to spare clients NTS NAKs: {reasons}")
+            before = self.keyring.current.number
             await self._change(lambda keyring: keyring.rotate(self._clock(), os.urandom))
-        log.info("keys rotated", epoch=self.keyring.current.number)
+        log.info("keys rotated", epoch=self.keyring.current.number, before=before)
 
     async def revoke(self, number: int) -> None:
         """Drop an epoch at once; raises RefusedError when it is not alive."""
@@ -139,14 +140,14 @@ class KeyKeeper:
                 {
                     "backend": backend.name,
                     "address": str(address),
-                    "state": health.state.value,
+                    "state": state,
                     "minting": proof.mints,
                     "proved": {
                         str(number): since for number, since in sorted(proof.accepts.items()) if number not in revoked
                     },
                     "waits": waits.get(backend.name),
                 }
-                for backend, address, health, proof in self._checker.proofs()
+                for backend, address, state, proof in self._checker.proofs()
             ],
             "agents": [
                 {"backend": name, "seen": seen, **_told(self._desk.reports.get(name))}

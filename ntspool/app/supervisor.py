@@ -22,7 +22,8 @@ log = structlog.get_logger()
 class Supervisor:
     """Keeps one worker process running from when it is made until `finish`.
 
-    `spawn` starts the process on its end of the channel; `count` takes what the worker tells of its work.
+    `spawn` starts the process on its end of the channel; `count` takes what the worker tells of its work. `open` is how
+    many sessions it has open, `deaths` how often it ended by itself.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class Supervisor:
         snapshot: Snapshot,
         count: Callable[[Tally], None],
     ) -> None:
+        self.open = 0
+        self.deaths = 0
         self._number = number
         self._spawn = spawn
         self._snapshot = snapshot
@@ -90,6 +93,7 @@ class Supervisor:
             reason = await self._run()
             if self._told_to_finish.is_set():
                 return
+            self.deaths += 1
             age = loop.time() - began
             back_off, deaths = (FIRST_BACK_OFF, 1) if age > _OLD_ENOUGH else (back_off, deaths + 1)
             words = {"worker": self._number, "reason": reason, "deaths": deaths, "replaced_in": back_off}
@@ -116,6 +120,7 @@ class Supervisor:
         try:
             while (news := await channel.receive()) is not None:
                 if not isinstance(news, Applied):
+                    self.open = news.open
                     self._count(news)
                 elif not self._told_to_finish.is_set():
                     await self._note(news.revision)
@@ -124,6 +129,7 @@ class Supervisor:
             feeding.cancel()
             channel.close()
             self._process = None
+            self.open = 0
             await self._note(-1)
 
     async def _feed(self, channel: Channel) -> None:

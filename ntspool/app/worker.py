@@ -6,7 +6,6 @@ import gc
 import signal
 import socket
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from ntspool.net.channel import Applied, Channel, Tally
 from ntspool.net.connection import Rulebook
 from ntspool.net.handover import Handover
 from ntspool.net.listener import Listener, prepare
-from ntspool.net.session import Report
+from ntspool.net.session import Outcome, Report
 from ntspool.net.sessionlog import SessionLog
 from ntspool.net.system import set_up_logs
+from ntspool.pool.counts import SessionCounts
 from ntspool.pool.model import Snapshot
 
 TALLY_INTERVAL = 1.0
@@ -45,7 +45,8 @@ class Worker:
         self._listener = Listener(sockets, lambda: self._rulebook, self._end_session, self._admission)
         self._log: SessionLog
         self._rulebook: Rulebook
-        self._minted: Counter[int] = Counter()
+        self._counts = SessionCounts()
+        self._told_open = 0
 
     async def run(self) -> None:
         """Serve until told to finish; raises what made it impossible to go on."""
@@ -100,10 +101,11 @@ class Worker:
 
     async def _tell(self) -> None:
         """Tell the control process what was done, if there is something to tell; raises ConnectionError."""
-        minted, self._minted = self._minted, Counter()
-        turned_away = self._admission.take_counts()
-        if minted or turned_away:
-            await self._channel.send(Tally(minted, turned_away))
+        turned_away, still_open = self._admission.take_counts(), self._listener.open_sessions
+        if self._counts.outcomes or turned_away or still_open != self._told_open:
+            counts, self._counts = self._counts, SessionCounts()
+            self._told_open = still_open
+            await self._channel.send(Tally(counts, turned_away, still_open))
 
     def _adopt(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         if before is None or snapshot.log != before.log:
@@ -118,8 +120,12 @@ class Worker:
             gc.freeze()
 
     def _end_session(self, report: Report, peer: str, seconds: float) -> None:
-        if report.answer is not None and report.answer.choice is not None:
-            self._minted[report.answer.choice.serving.key.id] += 1
+        counts, choice = self._counts, report.answer.choice if report.answer is not None else None
+        counts.end(report.outcome.value, seconds)
+        if choice is not None:
+            counts.assign(choice.serving.backend.name, choice.aead.value, choice.serving.key.id)
+        if report.outcome is not Outcome.OK:
+            counts.fail(report.reason or report.outcome.value)
         self._log.write(report, peer, seconds)
 
 

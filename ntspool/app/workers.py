@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import structlog
 from ntspool.app.supervisor import Supervisor
 from ntspool.errors import LocalError
 from ntspool.net.channel import Tally
+from ntspool.pool.counts import Rate, SessionCounts
 from ntspool.pool.limits import TurnedAway
 from ntspool.pool.model import Snapshot
 
@@ -30,13 +32,18 @@ class Workers:
 
     A worker that dies loses its own sessions only: the queue of the sockets lives on with the control process. With
     `handover`, the state directory, workers outlive the control process until the next one takes over; without, they
-    end with it. `minted` counts the sessions of all workers by the key id that they were minted under, `turned_away`
-    the clients that they turned away before TLS by the reason.
+    end with it. `sessions` counts those of all workers since the start, those of workers that are no more too, and
+    `turned_away` the clients that they turned away before TLS by the reason. `wanted` is how many workers should run,
+    `replaced` how many had a fresh one put in their place.
     """
 
     def __init__(self, handover: Path | None) -> None:
-        self.minted: Counter[int] = Counter()
+        self.sessions = SessionCounts()
         self.turned_away: Counter[TurnedAway] = Counter()
+        self.wanted = 0
+        self.replaced = 0
+        self._rate = Rate(time.monotonic())
+        self._deaths = 0
         self._handover = handover
         self._sockets: Sequence[socket.socket] = ()
         self._snapshot: Snapshot
@@ -49,9 +56,24 @@ class Workers:
         """The process ids of the workers that run now."""
         return tuple(each.pid for each in self._supervisors if each.pid is not None)
 
+    @property
+    def open_sessions(self) -> int:
+        """How many sessions are open, as the workers told within the last second."""
+        return sum(each.open for each in self._supervisors)
+
+    @property
+    def deaths(self) -> int:
+        """How often a worker ended that nobody had told to."""
+        return self._deaths + sum(each.deaths for each in self._supervisors)
+
+    @property
+    def rate(self) -> float:
+        """How many sessions a second there were over the last minute."""
+        return self._rate(time.monotonic())
+
     async def start(self, count: int, sockets: Sequence[socket.socket], snapshot: Snapshot) -> None:
         """Start `count` workers; returns once every one serves `snapshot`. Raises LocalError if one does not."""
-        self._sockets, self._snapshot = sockets, snapshot
+        self._sockets, self._snapshot, self.wanted = sockets, snapshot, count
         await _until_serving([self._add() for _ in range(count)])
         self._telling = asyncio.create_task(self._tell_turned_away())
 
@@ -65,7 +87,7 @@ class Workers:
 
     async def resize(self, count: int, patience: float) -> None:
         """Run `count` workers from now; those too many finish as in `stop`. Raises LocalError if a new one fails."""
-        surplus = self._supervisors[count:]
+        self.wanted, surplus = count, self._supervisors[count:]
         await asyncio.gather(*(self._finish(each, patience) for each in surplus))
         await _until_serving([self._add() for _ in range(count - len(self._supervisors))])
 
@@ -82,6 +104,7 @@ class Workers:
                 await self._finish(fresh, patience)
                 raise
             await self._finish(old, patience)
+            self.replaced += 1
 
     async def stop(self, patience: float) -> None:
         """End the workers: they finish their sessions, and are killed after `patience` seconds."""
@@ -97,6 +120,7 @@ class Workers:
     async def _finish(self, supervisor: Supervisor, patience: float) -> None:
         await supervisor.finish(patience)
         self._supervisors.remove(supervisor)
+        self._deaths += supervisor.deaths
 
     async def _spawn(self, channel: socket.socket) -> asyncio.subprocess.Process:
         listening = [each.fileno() for each in self._sockets]
@@ -108,7 +132,8 @@ class Workers:
         )
 
     def _count(self, tally: Tally) -> None:
-        self.minted.update(tally.minted)
+        self.sessions.merge(tally.sessions)
+        self._rate.add(tally.sessions.total, time.monotonic())
         self.turned_away.update(tally.turned_away)
 
     async def _tell_turned_away(self) -> None:

@@ -95,9 +95,15 @@ class Control(BaseModel, frozen=True, extra="forbid"):
 
 
 class Admin(BaseModel, frozen=True, extra="forbid"):
-    """The socket that commands talk to the gateway over; `admin.sock` in the state directory if not stated."""
+    """The socket that commands talk to the gateway over; `admin.sock` in the state directory if not stated.
+
+    `group` is the name or number of the group that may use it beside its owner, "" for the owner's. At `listen` anybody
+    may read, and nobody act.
+    """
 
     socket: FilePath | None = None
+    group: Annotated[str, PlainValidator(values.group)] = ""
+    listen: tuple[Endpoint, ...] = Field(default=(), description="a list of ADDRESS:PORT, each in quotes")
 
 
 class Health(BaseModel, frozen=True, extra="forbid"):

@@ -28,6 +28,7 @@ def check(document: Document) -> Iterator[Mistake]:
     places: list[Place] = [("backends", index) for index in range(len(backends) if isinstance(backends, list) else 0)]
     yield from _stated_once(document, _listen(document))
     yield from _stated_once(document, _all(document, ("control", "listen"), values.endpoint))
+    yield from _stated_once(document, _all(document, ("admin", "listen"), values.endpoint))
     yield from _stated_once(document, _access(document))
     yield from _shares(document)
     for place in places:

@@ -58,6 +58,8 @@ DNS_NAME = "a DNS name such as ntp-pool.example.com"
 ADDRESS = "an IP address, a DNS name, or a list of them"
 SRV_NAME = "a name such as _ntske._tcp.example.com or _ntp._udp.example.com"
 
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}\$?")
+_GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}|[0-9]{1,9}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
 _COUNTRY = re.compile(r"[a-z]{2}")  # ISO 3166-1
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
@@ -81,6 +83,15 @@ def name(value: object) -> str:
         return value
     quotes = " (numbers, true and false need quotes)" if isinstance(value, int | float) else ""
     raise ValueError(f"{show(value)} is not a name; expected {NAME}{quotes}")
+
+
+def group(value: object) -> str:
+    """Return the name or number of a group of this system; whether there is one, only its use can tell."""
+    if isinstance(value, str) and _GROUP.fullmatch(value):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    raise ValueError(f"{show(value)} is no group; expected a group's name or number")
 
 
 def dns_name(value: object) -> str:

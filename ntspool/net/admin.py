@@ -1,120 +1,108 @@
 """The admin API: JSON over HTTP on a Unix socket, which every command that acts on a running gateway goes through."""
 
-import json
-from collections.abc import Awaitable, Callable, Sequence
+import grp
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from ntspool.errors import ConfigError, LocalError, RefusedError
+from ntspool.errors import LocalError
+from ntspool.net.adminroutes import Handler, Routes, errors
+from ntspool.net.system import Where, listen
 
 _MODE = 0o660
 _MAX_BODY = 65536
+_READING = ("GET", "HEAD")
+_PATIENCE = 1.0
+"""Seconds for the requests that are under way at the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeyVerbs:
-    """What the API can do with keys; `rotate` and `revoke` raise RefusedError when they must not."""
+class AdminPlaces:
+    """Where the API is served: on the Unix socket `path` for its owner and `group` (a name or number, "": the owner's).
 
-    status: Callable[[], dict[str, Any]]
-    rotate: Callable[[], Awaitable[None]]
-    revoke: Callable[[int], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayVerbs:
-    """What the API can do with the gateway as a whole; both raise LocalError when it fails.
-
-    `reload` returns the keys of the configuration whose change needs a restart.
+    At the addresses `listen` (IP literal, port) whoever can reach them may read, and nobody can act.
     """
 
-    reload: Callable[[], Awaitable[Sequence[str]]]
-    replace_workers: Callable[[], Awaitable[None]]
+    path: Path
+    group: str = ""
+    listen: Sequence[Where] = ()
 
 
 class AdminServer:
-    """Serves the API at `path`, for its owner and group; a socket that a dead gateway left there is replaced.
+    """Serves the API at its places; a socket that a dead gateway left there is replaced.
 
-    `start` raises LocalError when the path cannot be used.
+    `start` raises LocalError when a place cannot be used.
     """
 
-    def __init__(self, path: Path, keys: KeyVerbs, gateway: GatewayVerbs) -> None:
-        self._path = path
-        self._keys = keys
-        self._gateway = gateway
-        self._runner: web.AppRunner | None = None
+    def __init__(self, places: AdminPlaces, routes: Routes) -> None:
+        self._places = places
+        self._routes = routes
+        self._runners: list[web.AppRunner] = []
+        self._bound = False
 
     async def start(self) -> None:
         """Begin to serve."""
-        app = web.Application(client_max_size=_MAX_BODY, middlewares=[_errors])
-        app.add_routes(
-            [
-                web.get("/v1/keys", self._status),
-                web.post("/v1/keys/rotate", self._rotate),
-                web.post("/v1/keys/revoke", self._revoke),
-                web.post("/v1/reload", self._reload),
-                web.post("/v1/workers/replace", self._replace_workers),
-            ]
-        )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
+        path = self._places.path
+        runner = await self._run([*self._routes.reading(), *self._routes.acting()], [errors])
         try:
-            await web.UnixSite(self._runner, str(self._path)).start()
-            self._path.chmod(_MODE)
+            await web.UnixSite(runner, str(path)).start()
+            self._bound = True
+            self._admit_group()
+            path.chmod(_MODE)
+            await self._listen()
         except OSError as error:
-            await self._runner.cleanup()
-            self._runner = None
-            raise LocalError(f"cannot listen on {self._path}: {error.strerror or error}") from error
+            await self.stop()
+            raise LocalError(f"cannot listen on {path}: {error.strerror or error}") from error
+        except LocalError:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """End serving, and take the socket away."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._path.unlink(missing_ok=True)
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners = []
+        if self._bound:
+            self._bound = False
+            self._places.path.unlink(missing_ok=True)
 
-    async def _status(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._keys.status())
+    async def _run(self, routes: Sequence[web.RouteDef], middlewares: Sequence[Middleware]) -> web.AppRunner:
+        app = web.Application(client_max_size=_MAX_BODY, middlewares=middlewares)
+        app.add_routes(routes)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_PATIENCE)
+        await runner.setup()
+        self._runners.append(runner)
+        return runner
 
-    async def _rotate(self, _request: web.Request) -> web.Response:
-        await self._keys.rotate()
-        return web.json_response(self._keys.status())
+    def _admit_group(self) -> None:
+        path, group = self._places.path, self._places.group
+        if not group:
+            return
+        try:
+            os.chown(path, -1, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid)
+        except KeyError as error:
+            raise LocalError(f"admin.group: this system has no group {group}") from error
+        except OSError as error:
+            todo = "ntspool's user must be a member of it"
+            raise LocalError(f"cannot give {path} to group {group}: {error.strerror}; {todo}") from error
 
-    async def _revoke(self, request: web.Request) -> web.Response:
-        epoch = _epoch(await request.read())
-        if epoch is None:
-            return web.json_response({"error": 'expected {"epoch": NUMBER}'}, status=400)
-        await self._keys.revoke(epoch)
-        return web.json_response(self._keys.status())
-
-    async def _reload(self, _request: web.Request) -> web.Response:
-        return web.json_response({"restart": list(await self._gateway.reload())})
-
-    async def _replace_workers(self, _request: web.Request) -> web.Response:
-        await self._gateway.replace_workers()
-        return web.json_response({})
-
-
-def _epoch(body: bytes) -> int | None:
-    try:
-        match json.loads(body):
-            case {"epoch": int(epoch)} if not isinstance(epoch, bool):
-                return epoch
-    except (ValueError, RecursionError):
-        pass
-    return None
+    async def _listen(self) -> None:
+        if not self._places.listen:
+            return
+        runner = await self._run(self._routes.reading(), [errors, _only_reading])
+        for host, port in self._places.listen:
+            try:
+                await web.SockSite(runner, listen(host, port)).start()
+            except OSError as error:
+                raise LocalError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
 
 
 @web.middleware
-async def _errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except RefusedError as error:
-        return web.json_response({"error": str(error)}, status=409)
-    except ConfigError as error:
-        return web.json_response({"error": str(error), "mistakes": list(error.mistakes)}, status=422)
-    except LocalError as error:
-        return web.json_response({"error": str(error)}, status=500)
+async def _only_reading(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.method not in _READING:
+        raise web.HTTPMethodNotAllowed(request.method, _READING)
+    return await handler(request)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ntspool.pool.counts import SessionCounts
 from ntspool.pool.limits import TurnedAway
 
 _LENGTH = 4
@@ -21,13 +22,11 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a worker has done since its last tally.
+    """What a worker has done since its last tally: `sessions`, `turned_away` by the reason; and the `open` ones now."""
 
-    `minted` are sessions by the key id that they were minted under, `turned_away` clients by the reason.
-    """
-
-    minted: Mapping[int, int]
+    sessions: SessionCounts
     turned_away: Mapping[TurnedAway, int]
+    open: int
 
 
 class Channel:

@@ -4,20 +4,21 @@ import asyncio
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 
 from ntspool.net.checklog import CheckLog
 from ntspool.net.checksettings import CheckSettings
-from ntspool.net.checkstatus import Status
+from ntspool.net.checkstatus import Probed, Status
 from ntspool.net.clocks import SteadyClock, keep_stamping
 from ntspool.net.probe import Finding, Prober, Result
 from ntspool.pool import proofs
-from ntspool.pool.causes import Failure
-from ntspool.pool.fleet import Condition, Fleet, Target
-from ntspool.pool.health import RAMP_STEPS, Health
+from ntspool.pool.causes import Cause, Failure
+from ntspool.pool.fleet import Condition, Fleet, Mode, Target
+from ntspool.pool.health import RAMP_STEPS
 from ntspool.pool.keyring import Epoch, Keyring
 from ntspool.pool.model import Address, Backend, UpAddress
 from ntspool.pool.proofs import Proof
@@ -25,6 +26,9 @@ from ntspool.wire.aead import Aead
 
 PARALLEL = 128
 """Probes under way at the same time: each holds a descriptor, and a burst of them would look like a bad network."""
+
+RESTING = "MAINT"
+"""HAProxy's word for the state of an address that is not probed."""
 
 log = structlog.get_logger()
 
@@ -41,6 +45,7 @@ class _Watch:
     answered: float | None = None
     probes: int = 0
     failures: int = 0
+    causes: Counter[Cause] = field(default_factory=Counter)
     behind: Failure | None = None
 
 
@@ -70,6 +75,7 @@ class Checker:
         self._fleet = Fleet(settings.fleet_rules)
         self._log = CheckLog(self._fleet)
         self._watched: dict[Target, _Watch] = {}
+        self._resting: dict[Target, _Watch] = {}
         self._reports: dict[str, str | None] = {}
         self._turn = asyncio.Semaphore(PARALLEL)
         self._watching = asyncio.Lock()
@@ -91,25 +97,37 @@ class Checker:
 
     @keyring.setter
     def keyring(self, after: Keyring) -> None:
-        for watch in self._watched.values():
+        for watch in (*self._watched.values(), *self._resting.values()):
             watch.proof = proofs.carried_over(watch.proof, self._keyring, after)
         self._keyring = after
 
-    async def watch(self, backends: Iterable[Backend]) -> None:
+    async def watch(self, backends: Iterable[Backend], resting: Container[str] = ()) -> None:
         """Watch these backends and no others; returns once each new address has been probed for the first time.
 
-        Of an address that is known already everything stays, unless the cookies that it opens are others.
+        Of an address that is known already everything stays, unless the cookies that it opens are others. Those whose
+        names are in `resting` are not probed and not UP; what they have proved stays, for they go on with their keys.
         """
         self._stamping = self._stamping or keep_stamping()
         async with self._watching:
-            wanted = {target: backend for backend in backends for target in _targets(backend)}
+            every = {target: backend for backend in backends for target in _targets(backend)}
+            wanted = {target: backend for target, backend in every.items() if backend.name not in resting}
+            known = self._resting | self._watched
+            self._resting = {
+                target: _Watch(backend, known[target].proof if target in known else Proof(seen=self._clock()))
+                for target, backend in every.items()
+                if target not in wanted
+            }
             await self._forget(wanted)
             for target in wanted.keys() & self._watched.keys():
                 watch, before = self._watched[target], self._watched[target].backend
                 watch.backend = wanted[target]
                 if set(watch.backend.aeads) - set(before.aeads):
                     watch.hurry.set()
-            await self._begin({target: wanted[target] for target in wanted if target not in self._watched})
+            fresh = {target: backend for target, backend in wanted.items() if target not in self._watched}
+            for target, backend in fresh.items():
+                proof = known[target].proof if target in known else Proof(seen=self._clock())
+                self._watched[target] = _Watch(backend, proof)
+            await self._begin(list(fresh))
 
     async def stop(self) -> None:
         """End every probe."""
@@ -157,10 +175,12 @@ class Checker:
         up = [self._watched[target].proof for target in _targets(backend) if self._is_up(target)]
         return proofs.mint_epoch(self.keyring, up)
 
-    def proofs(self) -> Iterator[tuple[Backend, Address, Health, Proof]]:
-        """Yield what is known of every address that is watched, in the order of names."""
+    def proofs(self) -> Iterator[tuple[Backend, Address, str, Proof]]:
+        """Yield every address with its state and what it has proved, in the order of names; at the end, who rests."""
         for each in self.status():
-            yield each.backend, each.address, each.condition.health, each.proof
+            yield each.backend, each.address, str(each.condition.health.state), each.proof
+        for target, watch in self._resting.items():
+            yield watch.backend, target.address, RESTING, watch.proof
 
     def status(self) -> Iterator[Status]:
         """Yield all that is known of every address that is watched, in the order of names."""
@@ -180,8 +200,26 @@ class Checker:
                 answered=watch.answered,
                 probes=watch.probes,
                 failures=watch.failures,
+                causes=dict(watch.causes),
                 reported=self._reports.get(target.backend),
             )
+
+    async def probe(self, backend: Backend) -> list[Probed]:
+        """Probe every address of a backend now; what is found decides as any probe does, unless the backend rests."""
+        known = self._resting | self._watched
+        targets = [target for target in _targets(backend) if target in known]
+        results = await asyncio.gather(*(self._probe(target, known[target]) for target in targets))
+        for target, result in zip(targets, results, strict=True):
+            self._note(target, result)
+        return [
+            Probed(target.address, target.port, result, self._fleet.offset(target))
+            for target, result in zip(targets, results, strict=True)
+        ]
+
+    @property
+    def vote(self) -> Mode:
+        """Whom the offset vote trusts."""
+        return self._fleet.ballot.mode
 
     @property
     def panicking(self) -> frozenset[int]:
@@ -209,11 +247,9 @@ class Checker:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._fleet.keep({target: backend.aeads for target, backend in kept.items()})
 
-    async def _begin(self, fresh: Mapping[Target, Backend]) -> None:
+    async def _begin(self, fresh: Sequence[Target]) -> None:
         """Probe every new target once, then begin to do so for ever, spread evenly over the interval."""
-        for target, backend in fresh.items():
-            self._watched[target] = _Watch(backend, Proof(seen=self._clock()))
-        results = await asyncio.gather(*map(self._probe, fresh))
+        results = await asyncio.gather(*(self._probe(target, self._watched[target]) for target in fresh))
         # All votes first: the first backend that answers is not the only clock for ever.
         for target, result in zip(fresh, results, strict=True):
             self._note(target, result)
@@ -235,7 +271,7 @@ class Checker:
             hurry.clear()
             began = loop.time()
             try:
-                self._note(target, await self._probe(target))
+                self._note(target, await self._probe(target, self._watched[target]))
             except Exception:
                 # Who is not probed any more would keep its state for ever.
                 log.exception("probe broke", backend=target.backend, address=str(target.address))
@@ -243,9 +279,8 @@ class Checker:
             pause = self._settings.pause(self._fleet[target]) * random.uniform(0.9, 1.0)  # noqa: S311  -- no secret
             due = began + pause
 
-    async def _probe(self, target: Target) -> Result | None:
+    async def _probe(self, target: Target, watch: _Watch) -> Result | None:
         """Probe once and take the measurement; None when there was no socket for it."""
-        watch = self._watched[target]
         async with self._turn:
             prober = Prober(
                 target,
@@ -263,7 +298,7 @@ class Checker:
                 # No socket to be had is our own trouble, and says nothing about the backend.
                 log.error("probe not sent", backend=target.backend, reason=error.strerror)
                 return None
-        if result.sample:
+        if result.sample and target in self._watched:
             self._fleet.measure(target, result.sample, good=None in result.outcomes.values())
         return result
 
@@ -288,6 +323,7 @@ class Checker:
         if None in outcomes.values():
             watch.answered = watch.checked
         else:
+            watch.causes.update({failure.cause for failure in outcomes.values() if failure})
             watch.failures += 1
         self._settle(target, outcomes)
         if (behind := self._behind(target)) != watch.behind:

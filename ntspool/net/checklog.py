@@ -49,8 +49,8 @@ class CheckLog:
         ballot = self._fleet.ballot
         if ballot.mode is self._mode:
             return
+        words = {"mode": str(ballot.mode), "before": str(self._mode), "voters": ballot.voters}
         self._mode = ballot.mode
-        words = {"mode": str(ballot.mode), "voters": ballot.voters}
         if ballot.mode is Mode.NO_MAJORITY:
             log.error("offset vote", **words, effect="clocks disagree and none is believed more: nobody is accused")
         elif ballot.mode is Mode.LOCAL_CLOCK:

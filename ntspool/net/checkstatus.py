@@ -1,8 +1,10 @@
 """What the checker knows, for whoever shows it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ntspool.pool.causes import Failure
+from ntspool.net.probe import Result
+from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.fleet import Condition
 from ntspool.pool.model import Address, Backend
 from ntspool.pool.proofs import Proof
@@ -14,8 +16,9 @@ class Status:
 
     `shown` is its state as HAProxy shows it, `keys` why it is not minted for under the current epoch (None if it is),
     `share` the share of its weight that it has now, `offset` how far its clock is ahead of the pool's, in seconds, None
-    while that is not known. `checked` and `answered` are when it was last probed and last found
-    good, in Unix seconds, None for never; `probes` and `failures` count. `reported` is its agent's last complaint.
+    while that is not known. `checked` and `answered` are when it was last probed and last found good, in Unix seconds,
+    None for never; `probes` and `failures` count, `causes` the failures by cause, of which one may have several.
+    `reported` is its agent's last complaint.
     """
 
     backend: Backend
@@ -30,4 +33,15 @@ class Status:
     answered: float | None
     probes: int
     failures: int
+    causes: Mapping[Cause, int]
     reported: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What one probe of an address found: None if this system had no socket for it; `offset` is as in Status."""
+
+    address: Address
+    port: int
+    result: Result | None
+    offset: float | None

@@ -97,9 +97,15 @@ class Calls:
             # Those who wait get nothing without another look; so far they have done no harm.
             log.error("control: cannot see who was revoked", reason=str(error))
             return
-        for cut, caller in self._polls.items():
-            if not cut.done() and not roster.allows(caller.backend, caller.serial):
-                cut.set_result(None)
+        gone = {
+            cut: caller.backend
+            for cut, caller in self._polls.items()
+            if not cut.done() and not roster.allows(caller.backend, caller.serial)
+        }
+        for backend in sorted(set(gone.values())):
+            log.warning("agent revoked", backend=backend)
+        for cut in gone:
+            cut.set_result(None)
 
     async def _answer(self, call: Call, trust: Callable[[], None]) -> Reply:
         if (call.method, call.path) == ("GET", "/v1/ca"):

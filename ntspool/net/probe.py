@@ -28,11 +28,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a probe found: for each AEAD None or why it is no good, the epochs, and the best measurement if any."""
+    """What a probe found: for each AEAD None or why it is no good, the epochs, and the best measurement if any.
+
+    `cookies` are how many came with each AEAD's first answer.
+    """
 
     outcomes: Mapping[Aead, Failure | None]
     findings: tuple[Finding, ...]
     sample: Sample | None
+    cookies: Mapping[Aead, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,10 @@ class _Answered:
     def opened(self) -> bool:
         """Whether the server opened the cookie; NTPsec shows it by a kiss while it is not synchronised."""
         return isinstance(self.answer, TimeAnswer) or self.answer.authentic
+
+    @property
+    def cookies(self) -> int:
+        return 0 if isinstance(self.answer, Failure) else len(self.answer.cookies)
 
     @property
     def nak(self) -> bool:
@@ -92,7 +100,7 @@ class Prober:
         if any(finding.epoch is current and finding.accepted for finding in self._findings):
             await self._ask_next(answers)
         best = min(self._samples, key=lambda each: each.distance, default=None)
-        return Result(outcomes, tuple(self._findings), best)
+        return Result(outcomes, tuple(self._findings), best, {aead: each.cookies for aead, each in answers.items()})
 
     async def _ask_older(self, answers: dict[Aead, _Answered]) -> dict[Aead, _Answered]:
         """Probe under the epochs before the current one, for a backend whose key file is late.

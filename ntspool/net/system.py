@@ -3,9 +3,11 @@
 import logging
 import socket
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 from ntspool.errors import LocalError
 from ntspool.pool.model import LogSettings
@@ -23,21 +25,39 @@ def for_people(settings: LogSettings) -> bool:
     return settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
 
 
-def set_up_logs(settings: LogSettings) -> None:
-    """Make structlog write one line an event to standard error; may be called again to change the settings."""
+def set_up_logs(settings: LogSettings, record: Processor | None = None) -> None:
+    """Make structlog write one line an event to standard error; may be called again to change the settings.
+
+    `record` sees every line from `info` on, those too that `settings` keep out of the log.
+    """
     # Tracebacks without local variables: those hold keys.
     console = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    recording: list[Processor] = [] if record is None else [record, _Above(level)]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            *recording,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *(console if for_people(settings) else machines),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(level if record is None else min(level, logging.INFO)),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class _Above:
+    """Drops what is below a level, behind those who want to see it all the same."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+
+    def __call__(self, _logger: object, _method: str, words: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if logging.getLevelNamesMapping()[str(words["level"]).upper()] < self._level:
+            raise structlog.DropEvent
+        return words
 
 
 def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:

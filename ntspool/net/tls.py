@@ -62,6 +62,11 @@ def dns_names(certificate: Certificate) -> tuple[str, ...]:
     return tuple(name.lower() for name in extension.value.get_values_for_type(x509.DNSName))
 
 
+def not_after(certificate: Certificate) -> float:
+    """Return until when the chain is valid, in Unix seconds: the first of its certificates to expire decides."""
+    return min(each.not_valid_after_utc.timestamp() for each in _chain(certificate))
+
+
 def covers(names: Sequence[str], host: str) -> bool:
     """Tell whether a certificate with these `dns_names` is good for `host` (RFC 6125: one wildcard label)."""
     return host in names or f"*.{host.partition('.')[2]}" in names

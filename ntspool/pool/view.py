@@ -4,7 +4,7 @@ Times are Unix seconds, durations seconds; None is what is not known or has not 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,33 +18,39 @@ class CheckView:
 
 @dataclass(frozen=True, slots=True)
 class AddressView:
-    """One address of a backend: its state (`UP`, `DOWN`, `UP 2/3`), its newest measurement, its probes."""
+    """One address of a backend: its state (`UP`, `DOWN`, `UP 2/3`, `MAINT`), its newest measurement, its probes.
+
+    `cause` is why it is not well, with figures, and `kind` the word of it (see causes.Cause); both are empty if it is.
+    `keys` is why it is not minted for under the current epoch, None if it is. An address in `MAINT` has the rest of the
+    defaults: it is not probed, and nothing of it is known.
+    """
 
     address: str
     port: int
     state: str
     up: bool
-    cause: str
-    kind: str
-    aeads: tuple[CheckView, ...]
-    offset: float | None
-    delay: float | None
-    root_distance: float | None
-    stratum: int | None
-    checked: float | None
-    answered: float | None
-    probes: int
-    failures: int
-    failures_by_cause: Mapping[str, int]
-    keys: str | None
+    cause: str = ""
+    kind: str = ""
+    aeads: tuple[CheckView, ...] = ()
+    offset: float | None = None
+    delay: float | None = None
+    root_distance: float | None = None
+    stratum: int | None = None
+    checked: float | None = None
+    answered: float | None = None
+    probes: int = 0
+    failures: int = 0
+    failures_by_cause: Mapping[str, int] = field(default_factory=dict)
+    keys: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BackendView:
     """One backend. `state` is `UP`, `DOWN`, `DRAIN`, `MAINT`; `admin` is `ready`, `drain` or `maint`.
 
-    `weight` is what is declared, `effective_weight` what holds now (an operator's `weight`, slow start); `share` is its
-    part of all sessions since the gateway's start, `fair_share` the part that its weight would give it now (0 to 1).
+    `since` is when it came to be in this state, at the earliest when the gateway started. `weight` is what is declared,
+    `effective_weight` what holds now (an operator's `weight`, slow start); `share` is its part of all sessions since
+    the gateway's start, `fair_share` the part that its weight would give it now (0 to 1; 0 for who is not UP).
     `minting` is the epoch that clients' cookies are minted under.
     """
 
@@ -122,6 +128,62 @@ class EventView:
     cause: str
     before: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeView:
+    """One difference between two configurations, by its key: `health.interval`, `backends.ntp-1.weight`.
+
+    What one of them does not have, or leaves to its default, is empty; a backend that was added or removed is told with
+    all its keys at once. Durations are in seconds.
+    """
+
+    key: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadView:
+    """What a reload did: the differences that it took over, and the keys of those that need a restart."""
+
+    changes: tuple[ChangeView, ...]
+    restart: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedAeadView:
+    """What a probe found with one AEAD: `cause` is empty if it is good; `cookies` came with the first answer."""
+
+    aead: str
+    good: bool
+    cause: str
+    cookies: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedEpochView:
+    """An epoch that a probe tried: whether cookies of it are opened, and the epoch of those that came back."""
+
+    epoch: int
+    accepted: bool
+    mints: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeView:
+    """What one probe of an address found; `sent` tells whether this machine had a socket for it."""
+
+    address: str
+    port: int
+    sent: bool
+    good: bool
+    aeads: tuple[ProbedAeadView, ...] = ()
+    epochs: tuple[ProbedEpochView, ...] = ()
+    offset: float | None = None
+    delay: float | None = None
+    root_distance: float | None = None
+    stratum: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
+from ntspool.app import certificates as certificates_module
 from ntspool.app import export
-from ntspool.app import gateway as gateway_module
 from ntspool.app import keykeeper as keykeeper_module
 from ntspool.app import workers as workers_module
 from ntspool.app.gateway import Gateway
@@ -21,6 +21,7 @@ from ntspool.errors import ConfigError, LocalError, RefusedError, StateError
 from ntspool.net.sealed import MARK
 from ntspool.pool import keyringfile
 from ntspool.pool.cookies import CookieFormat, key_id
+from ntspool.pool.view import ChangeView, ReloadView
 from ntspool.wire.messages import Refusal, Response
 from tests.app.pool import lay_out
 from tests.waiting import until
@@ -307,7 +308,8 @@ def test_what_only_a_restart_can_change_is_told(around):
             returned = await gateway.reload()
         return returned, [entry["key"] for entry in logs if entry["event"] == "a restart is needed for this change"]
 
-    assert _play(around, scene) == (("listen",), ["listen"])
+    change = ChangeView("listen", f"127.0.0.1:{around.ke_port}", f"127.0.0.2:{around.ke_port}")
+    assert _play(around, scene) == (ReloadView((change,), ("listen",)), ["listen"])
 
 
 def test_a_reload_changes_the_number_of_workers_and_keeps_those_that_stay(around):
@@ -315,7 +317,7 @@ def test_a_reload_changes_the_number_of_workers_and_keeps_those_that_stay(around
         pids = [gateway.worker_pids]
         for number in (3, 2):
             around.configure(workers=number)
-            assert await gateway.reload() == ()
+            assert (await gateway.reload()).restart == ()
             pids.append(gateway.worker_pids)
         return pids, await around.session()
 
@@ -359,7 +361,7 @@ def test_workers_that_cannot_be_replaced_go_on(around, monkeypatch):
 
 
 def test_a_new_certificate_is_noticed_and_a_broken_one_refused(around, pki, tmp_path, monkeypatch):
-    monkeypatch.setattr(gateway_module, "CERTIFICATE_INTERVAL", 0.05)
+    monkeypatch.setattr(certificates_module, "INTERVAL", 0.05)
 
     async def scene(gateway, _):
         (tmp_path / "new").mkdir()

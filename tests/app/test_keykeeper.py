@@ -19,7 +19,6 @@ from ntspool.net.keystore import ENTRY, KeyStore
 from ntspool.net.sealed import Seal
 from ntspool.net.store import FileStore
 from ntspool.pool.cookies import CookieFormat
-from ntspool.pool.health import Health, State
 from ntspool.pool.proofs import Proof, accepted
 from ntspool.wire.aead import Aead
 from tests.conftest import make_serving
@@ -45,7 +44,7 @@ class Watched:
 
     def proofs(self):
         for backend, proof in self.known.items():
-            yield backend, ip_address("192.0.2.1"), Health(State.UP, probed=True), proof
+            yield backend, ip_address("192.0.2.1"), "UP", proof
 
 
 class Surroundings:

@@ -16,7 +16,9 @@ SNAPSHOT = Snapshot(1, (), SessionRules(5.0, 100), LogSettings(), ())
 
 _TALKER = """
 import asyncio, signal, socket, sys
+from collections import Counter
 from ntspool.net.channel import Applied, Channel, Tally
+from ntspool.pool.counts import SessionCounts
 async def run():
     channel = await Channel.open(socket.socket(fileno=int(sys.argv[1])))
     snapshot = await channel.receive()
@@ -113,8 +115,10 @@ def test_what_a_dead_worker_told_stays():
     async def scene(supervisor, _):
         await until(lambda: minted[3] >= 10)
 
-    tells_and_dies = talker(after="await channel.send(Tally({3: 5}, {})); sys.exit(1)")
-    _play(tells_and_dies, scene, lambda tally: minted.update(tally.minted))
+    tells_and_dies = talker(
+        after="await channel.send(Tally(SessionCounts(minted=Counter({3: 5})), {}, 0)); sys.exit(1)"
+    )
+    _play(tells_and_dies, scene, lambda tally: minted.update(tally.sessions.minted))
     assert minted[3] % 5 == 1
 
 

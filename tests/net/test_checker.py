@@ -343,7 +343,7 @@ def test_an_answer_that_was_under_way_says_nothing_of_a_keyring_that_came_meanwh
         if not opens:
             server.know(RINGS[5])
         monkeypatch.setattr(probe_module, "ask", slow)
-        checker._note(target, await checker._probe(target))
+        checker._note(target, await checker._probe(target, watch))
         return watch.proof == held
 
     assert _watching(server, scene, settings=SELDOM)[0]

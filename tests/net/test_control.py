@@ -114,8 +114,9 @@ def test_a_waiting_agent_is_cut_off_when_it_is_revoked(tmp_path):
         port.desk.publish({"ntp-1": delivery("8"), "ntp-2": delivery("8", fill=0x20)})
         return answer, took, other_waits, await waiting[1]
 
-    _, (answer, took, other_waits, other) = on_port(tmp_path, scene)
+    port, (answer, took, other_waits, other) = on_port(tmp_path, scene)
     assert status(answer) == 403
+    assert [entry["backend"] for entry in port.logs if entry["event"] == "agent revoked"] == ["ntp-1"]
     assert took < control.RECHECK_INTERVAL + 1
     assert other_waits
     assert status(other) == 200

@@ -1,0 +1,132 @@
+"""What operators want of single backends for now: kept in the state directory, so that it outlives this process."""
+
+from collections.abc import Awaitable, Callable, Collection, Container, Sequence
+from dataclasses import replace
+
+import structlog
+
+from ntspool.errors import StateError
+from ntspool.net.adminroutes import unknown_backend
+from ntspool.net.checker import Checker
+from ntspool.net.checkstatus import Probed
+from ntspool.net.store import FileStore
+from ntspool.pool import admin
+from ntspool.pool.admin import AS_DECLARED, Mode, Order, Orders
+from ntspool.pool.model import Backend
+from ntspool.pool.view import ProbedAeadView, ProbedEpochView, ProbeView
+
+ENTRY = "orders"
+"""The entry of the state directory with the orders."""
+
+log = structlog.get_logger()
+
+
+class Operating:
+    """The orders that hold now, by the backends' names; making one raises StateError when they cannot be read."""
+
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+        held = store.get(ENTRY)
+        self._revision = held and held[1]
+        try:
+            self._orders: Orders = admin.decode(held[0]) if held else {}
+        except StateError as error:
+            raise StateError(f"the entry {ENTRY} of the state directory is {error}; delete it") from error
+
+    def order(self, name: str) -> Order:
+        """Return what is wanted of a backend."""
+        return self._orders.get(name, AS_DECLARED)
+
+    @property
+    def resting(self) -> Collection[str]:
+        """The names of the backends in maintenance, which are not probed."""
+        return frozenset(name for name, order in self._orders.items() if order.mode is Mode.MAINT)
+
+    def give(self, name: str, order: Order) -> None:
+        """Want `order` of a backend from now; raises StateError, and changes nothing, when that cannot be kept."""
+        self._keep(admin.given(self._orders, name, order))
+
+    def forget(self, names: Container[str]) -> None:
+        """Forget what was wanted of backends that are no more."""
+        try:
+            self._keep(admin.without(self._orders, names))
+        except StateError as error:
+            log.error("orders of removed backends not forgotten", reason=str(error))
+
+    def _keep(self, orders: Orders) -> None:
+        if orders == self._orders:
+            return
+        self._store.put_if(ENTRY, admin.encode(orders), self._revision)
+        held = self._store.get(ENTRY)
+        self._orders, self._revision = orders, held and held[1]
+
+
+class Operator:
+    """Does to backends what operators ask for.
+
+    `backends` returns those there are now, as declared; `on_change` is awaited after every change of an order, and
+    returns once every worker goes by it. Every method raises UnknownError when there is no such backend.
+    """
+
+    def __init__(
+        self,
+        operating: Operating,
+        checker: Checker,
+        backends: Callable[[], Sequence[Backend]],
+        on_change: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._operating = operating
+        self._checker = checker
+        self._backends = backends
+        self._on_change = on_change
+
+    async def move(self, name: str, mode: Mode) -> None:
+        """Put a backend into a mode; raises StateError when that cannot be kept."""
+        await self._give(name, lambda order: replace(order, mode=mode))
+
+    async def weigh(self, name: str, weight: int | None) -> None:
+        """Give a backend another weight, None for the declared one; raises StateError when that cannot be kept."""
+        await self._give(name, lambda order: replace(order, weight=weight))
+
+    async def probe(self, name: str) -> list[ProbeView]:
+        """Probe every address of a backend now, and return what was found."""
+        return [_probe_view(each) for each in await self._checker.probe(self._find(name))]
+
+    def _find(self, name: str) -> Backend:
+        backends = self._backends()
+        found = next((each for each in backends if each.name == name), None)
+        if found is None:
+            raise unknown_backend(name, (each.name for each in backends))
+        return found
+
+    async def _give(self, name: str, change: Callable[[Order], Order]) -> None:
+        self._find(name)
+        before = self._operating.order(name)
+        after = change(before)
+        if after == before:
+            return
+        self._operating.give(name, after)
+        log.info("admin state", backend=name, before=str(before), after=str(after), cause="the admin API")
+        await self._on_change()
+
+
+def _probe_view(probed: Probed) -> ProbeView:
+    address, result = str(probed.address), probed.result
+    if result is None:
+        return ProbeView(address, probed.port, sent=False, good=False)
+    sample = result.sample
+    return ProbeView(
+        address=address,
+        port=probed.port,
+        sent=True,
+        good=None in result.outcomes.values(),
+        aeads=tuple(
+            ProbedAeadView(aead.label, failure is None, "" if failure is None else str(failure), result.cookies[aead])
+            for aead, failure in result.outcomes.items()
+        ),
+        epochs=tuple(ProbedEpochView(each.epoch.number, each.accepted, each.mints) for each in result.findings),
+        offset=probed.offset,
+        delay=None if sample is None else sample.delay,
+        root_distance=None if sample is None else sample.distance,
+        stratum=None if sample is None else sample.stratum,
+    )
