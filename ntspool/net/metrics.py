@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Metric
@@ -11,7 +12,10 @@ from prometheus_client.registry import Collector
 from ntspool.net import backendmetrics, gatewaymetrics
 from ntspool.pool.view import GatewayView
 
-_HEADERS = {"Cache-Control": "no-store"}
+FRESH: Final = 0.5
+"""Seconds for which every scraper gets the same exposition."""
+
+_HEADERS: Final = {"Cache-Control": "no-store"}
 
 
 class GatewayCollector(Collector):
@@ -32,9 +36,7 @@ class GatewayCollector(Collector):
 def exposition(view: GatewayView, accept: str = "") -> tuple[bytes, str]:
     """Return the metrics in the format that an Accept header asks for, and its content type."""
     encode, content_type = choose_encoder(accept)
-    registry = CollectorRegistry()
-    registry.register(GatewayCollector(view))
-    return encode(registry), content_type
+    return encode(_registry(view)), content_type
 
 
 def unready(view: GatewayView) -> str:
@@ -51,18 +53,41 @@ def unready(view: GatewayView) -> str:
 
 
 def add_routes(app: web.Application, view: Callable[[], GatewayView]) -> None:
-    """Make `app` serve `/metrics`, `/healthz` and `/readyz`; `view` is called in its event loop, once a request."""
+    """Make `app` serve `/metrics`, `/healthz` and `/readyz`; `view` is called in its event loop."""
+    routes = _Routes(view)
+    app.add_routes(
+        [web.get("/metrics", routes.metrics), web.get("/healthz", routes.healthz), web.get("/readyz", routes.readyz)]
+    )
 
-    async def metrics(request: web.Request) -> web.Response:
-        # With a thousand backends it takes a while, and probes must not wait for it.
-        body, content_type = await asyncio.to_thread(exposition, view(), request.headers.get("Accept", ""))
+
+class _Routes:
+    """The handlers; one exposition is made at a time, so that a crowd costs no more than one scraper."""
+
+    def __init__(self, view: Callable[[], GatewayView]) -> None:
+        self._view = view
+        self._making = asyncio.Lock()
+        self._made: dict[str, tuple[float, bytes]] = {}
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        clock = asyncio.get_running_loop().time
+        async with self._making:
+            made, body = self._made.get(content_type, (-FRESH, b""))
+            if clock() >= made + FRESH:
+                # With a thousand backends it takes a while, and probes must not wait for it.
+                body = await asyncio.to_thread(encode, _registry(self._view()))
+                self._made[content_type] = (clock(), body)
         return web.Response(body=body, headers={**_HEADERS, "Content-Type": content_type})
 
-    async def healthz(_request: web.Request) -> web.Response:
+    async def healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n", headers=_HEADERS)
 
-    async def readyz(_request: web.Request) -> web.Response:
-        reason = unready(view())
+    async def readyz(self, _request: web.Request) -> web.Response:
+        reason = unready(self._view())
         return web.Response(text=f"{reason or 'ready'}\n", status=503 if reason else 200, headers=_HEADERS)
 
-    app.add_routes([web.get("/metrics", metrics), web.get("/healthz", healthz), web.get("/readyz", readyz)])
+
+def _registry(view: GatewayView) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(GatewayCollector(view))
+    return registry

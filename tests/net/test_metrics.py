@@ -223,6 +223,32 @@ def test_a_scraper_gets_the_format_that_it_asks_for():
     assert body.endswith("# EOF\n")
 
 
+def test_a_crowd_of_scrapers_costs_no_more_than_one():
+    asked = []
+
+    def view():
+        asked.append(1)
+        return gateway()
+
+    async def run():
+        app = web.Application()
+        add_routes(app, view)
+        async with TestClient(TestServer(app)) as client:
+
+            async def scrape(accept):
+                async with client.get("/metrics", headers={"Accept": accept}) as response:
+                    return response.content_type, await response.text()
+
+            wanted = ["text/plain", OPENMETRICS] * 20
+            return await asyncio.gather(*map(scrape, wanted))
+
+    answers = asyncio.run(run())
+    assert {content_type for content_type, _ in answers} == {"text/plain", "application/openmetrics-text"}
+    assert len(set(answers)) == 2
+    # Two formats; a slow machine may need longer than they stay fresh.
+    assert 2 <= len(asked) < 20
+
+
 def test_health_needs_no_view():
     status, _, text = _get(None, "/healthz")
     assert (status, text) == (200, "ok\n")
