@@ -15,6 +15,7 @@ from ntspool.pool.view import GatewayView
 FRESH: Final = 0.5
 """Seconds for which every scraper gets the same exposition."""
 
+_OPENMETRICS: Final = "application/openmetrics-text"
 _HEADERS: Final = {"Cache-Control": "no-store"}
 
 
@@ -35,7 +36,7 @@ class GatewayCollector(Collector):
 
 def exposition(view: GatewayView, accept: str = "") -> tuple[bytes, str]:
     """Return the metrics in the format that an Accept header asks for, and its content type."""
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = _format(accept)
     return encode(_registry(view)), content_type
 
 
@@ -69,7 +70,7 @@ class _Routes:
         self._made: dict[str, tuple[float, bytes]] = {}
 
     async def metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        encode, content_type = _format(request.headers.get("Accept", ""))
         clock = asyncio.get_running_loop().time
         async with self._making:
             made, body = self._made.get(content_type, (-FRESH, b""))
@@ -85,6 +86,14 @@ class _Routes:
     async def readyz(self, _request: web.Request) -> web.Response:
         reason = unready(self._view())
         return web.Response(text=f"{reason or 'ready'}\n", status=503 if reason else 200, headers=_HEADERS)
+
+
+def _format(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """Return how to write one of the two formats, and its content type.
+
+    Not by the library's reading of the header alone: that echoes any version, and fails at what is none.
+    """
+    return choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
 
 
 def _registry(view: GatewayView) -> CollectorRegistry:

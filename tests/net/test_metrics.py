@@ -223,6 +223,15 @@ def test_a_scraper_gets_the_format_that_it_asks_for():
     assert body.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["zzz", "", "1.0.0.7", "9;escaping=values"])
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+def test_a_strange_accept_header_makes_no_format_of_its_own(kind, version):
+    status, content_type, body = _get(gateway(), "/metrics", Accept=f"{kind};version={version}")
+    assert (status, content_type.split(";")[0]) == (200, kind)
+    assert content_type == exposition(gateway(), kind)[1]
+    assert body.encode() == exposition(gateway(), kind)[0]
+
+
 def test_a_crowd_of_scrapers_costs_no_more_than_one():
     asked = []
 
