@@ -1,0 +1,247 @@
+"""Made-up views of a gateway, well and in every trouble; and a strategy for any view at all."""
+
+from dataclasses import fields, replace
+
+from hypothesis import strategies as st
+
+from ntspool.pool.view import (
+    AddressView,
+    BackendView,
+    CertificateView,
+    CheckView,
+    GatewayView,
+    HistogramView,
+    SessionsView,
+    WorkersView,
+)
+
+NOW = 1_800_000_000.0
+WEEK = 7 * 86400.0
+
+
+def address(text="192.0.2.1", **changes):
+    """Return an address that is UP."""
+    well = AddressView(
+        address=text,
+        port=123,
+        state="UP",
+        up=True,
+        cause="",
+        kind="",
+        aeads=(CheckView("AES-SIV-CMAC-256", "UP", ""), CheckView("AES-128-GCM-SIV", "DOWN", "NTS NAK")),
+        offset=0.0001,
+        delay=0.002,
+        root_distance=0.01,
+        stratum=2,
+        checked=NOW - 3,
+        answered=NOW - 3,
+        probes=1000,
+        failures=5,
+        failures_by_cause={"no answer": 3, "NTS NAK": 2},
+        keys=None,
+    )
+    return replace(well, **changes)
+
+
+def backend(name="ntp-1", **changes):
+    """Return a backend that is UP, with one address of each family."""
+    well = BackendView(
+        name=name,
+        state="UP",
+        admin="ready",
+        cause="",
+        since=NOW - 3600,
+        weight=10,
+        effective_weight=10.0,
+        cookies="chrony",
+        key_group=name,
+        regions=("de",),
+        addresses=(address(), address("2001:db8::1", offset=None, stratum=None, checked=None)),
+        sessions=400,
+        share=0.5,
+        fair_share=0.5,
+        minting=7,
+    )
+    return replace(well, **changes)
+
+
+def keys(*names, **changes):
+    """Return what `ntspool keys status` would tell of backends that have proved everything."""
+    states = {5: "previous", 6: "previous", 7: "current", 8: "next", 9: "future", 10: "future"}
+    return {
+        "now": NOW,
+        "rotated": NOW - 86400,
+        "rotate": WEEK,
+        "life": 86400.0,
+        "epochs": [
+            {"epoch": number, "created": NOW - (9 - number) * WEEK, "state": state, "sessions": 11 * number}
+            for number, state in states.items()
+        ],
+        "ended": [{"epoch": 4, "ended": NOW - WEEK, "state": "retired"}],
+        "backends": [
+            {
+                "backend": name,
+                "address": "192.0.2.1",
+                "state": "UP",
+                "minting": 7,
+                "proved": {"7": NOW - 86400, "8": NOW - 86000},
+                "waits": None,
+            }
+            for name in names
+        ],
+        "agents": [
+            {"backend": name, "seen": NOW - 10, "reported": NOW - 86400, "proved": [7, 8], "failure": None}
+            for name in names
+        ],
+        **changes,
+    }
+
+
+def gateway(**changes):
+    """Return a gateway that is well, with two backends."""
+    well = GatewayView(
+        version="1.2.3",
+        now=NOW,
+        started=NOW - 86400,
+        revision=12,
+        ready=True,
+        names=("pool.example.com",),
+        listen=("[::]:4460",),
+        workers=WorkersView(wanted=2, pids=(101, 102), deaths=1, replaced=4),
+        backends=(backend(), backend("ntp-2", sessions=430, state="DRAIN")),
+        sessions=SessionsView(
+            outcomes={"ok": 830, "refused": 3, "tls failed": 7},
+            reasons={"no backend": 3, "no common ALPN": 7},
+            turned_away={"denied": 2, "overload": 9},
+            aeads={"AES-SIV-CMAC-256": 800, "AES-128-GCM-SIV": 30},
+            duration=HistogramView((0.005, 0.05, 1.0), (500, 830, 838), 840, 12.5),
+            rate=3.0,
+            open=5,
+        ),
+        certificates=(
+            CertificateView(("pool.example.com", "*.pool.example.com"), NOW + 60 * 86400),
+            CertificateView(("pool.example.com",), NOW + 30 * 86400),
+        ),
+        panicking=(),
+        vote="majority",
+        keys=keys("ntp-1", "ntp-2"),
+    )
+    return replace(well, **changes)
+
+
+# Surrogates cannot be encoded; YAML, from which names come, cannot hold them.
+_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_counts = st.integers(0, 2**63)
+_floats = st.floats()
+_tallies = st.dictionaries(_texts, _counts, max_size=4)
+_maybe = st.none() | _floats
+
+
+@st.composite
+def _histograms(draw):
+    bounds = sorted(draw(st.sets(st.floats(1e-9, 1e9), max_size=5)))
+    counts = sorted(draw(st.lists(_counts, min_size=len(bounds) + 1, max_size=len(bounds) + 1)))
+    return HistogramView(tuple(bounds), tuple(counts[:-1]), counts[-1], draw(st.floats(0, 1e12)))
+
+
+def _lists(strategy, key=None):
+    return st.lists(strategy, max_size=3, unique_by=key).map(tuple)
+
+
+_checks = st.builds(CheckView, _texts, st.sampled_from(["UP", "DOWN", "UP 2/3", "DOWN 1/2"]), _texts)
+_addresses = st.builds(
+    AddressView,
+    address=_texts,
+    port=st.integers(1, 65535),
+    state=_texts,
+    up=st.booleans(),
+    cause=_texts,
+    kind=_texts,
+    aeads=_lists(_checks, lambda check: check.aead),
+    offset=_maybe,
+    delay=_maybe,
+    root_distance=_maybe,
+    stratum=st.none() | st.integers(0, 255),
+    checked=_maybe,
+    answered=_maybe,
+    probes=_counts,
+    failures=_counts,
+    failures_by_cause=_tallies,
+    keys=st.none() | _texts,
+)
+_backends = st.builds(
+    BackendView,
+    name=_texts,
+    state=_texts,
+    admin=_texts,
+    cause=_texts,
+    since=_floats,
+    weight=_counts,
+    effective_weight=_floats,
+    cookies=_texts,
+    key_group=_texts,
+    regions=_lists(_texts),
+    addresses=_lists(_addresses, lambda each: each.address),
+    sessions=_counts,
+    share=_floats,
+    fair_share=_floats,
+    minting=st.none() | _counts,
+)
+_certificates = st.builds(CertificateView, names=_lists(_texts), not_after=_floats)
+
+
+@st.composite
+def any_gateway(draw):
+    """Draw a view with any names, causes and figures, and keys for some of its backends and for a stranger."""
+    backends = draw(_lists(_backends, lambda each: each.name))
+    names = {each.name for each in backends} | {"stranger"}
+    known = draw(st.lists(st.sampled_from(sorted(names)), unique=True))
+    sessions = SessionsView(*(draw(_tallies) for _ in range(4)), draw(_histograms()), draw(_floats), draw(_counts))
+    return gateway(
+        version=draw(_texts),
+        started=draw(_floats),
+        revision=draw(_counts),
+        ready=draw(st.booleans()),
+        workers=WorkersView(draw(_counts), (1,) * draw(st.integers(0, 9)), draw(_counts), draw(_counts)),
+        backends=backends,
+        sessions=sessions,
+        certificates=draw(_lists(_certificates)),
+        panicking=draw(_lists(_texts)),
+        vote=draw(_texts),
+        keys=draw(st.sampled_from([{}, keys(), keys(*known), keys(*known, rotate=None)])),
+    )
+
+
+def grown(view):
+    """Return the view after every count has grown."""
+    sessions = view.sessions
+    tallies = {
+        each.name: {name: count + 1 for name, count in getattr(sessions, each.name).items()}
+        for each in fields(sessions)
+        if each.name in {"outcomes", "reasons", "turned_away", "aeads"}
+    }
+    duration = sessions.duration
+    more = replace(
+        duration, counts=tuple(count + 1 for count in duration.counts), count=duration.count + 1, sum=duration.sum + 1
+    )
+    return replace(
+        view,
+        workers=replace(view.workers, deaths=view.workers.deaths + 1, replaced=view.workers.replaced + 1),
+        sessions=replace(sessions, **tallies, duration=more),
+        backends=tuple(
+            replace(
+                each,
+                sessions=each.sessions + 1,
+                addresses=tuple(
+                    replace(
+                        one,
+                        probes=one.probes + 1,
+                        failures=one.failures + 1,
+                        failures_by_cause={cause: count + 1 for cause, count in one.failures_by_cause.items()},
+                    )
+                    for one in each.addresses
+                ),
+            )
+            for each in view.backends
+        ),
+    )
