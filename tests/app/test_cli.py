@@ -39,15 +39,23 @@ def test_help_lists_the_commands():
     commands = re.findall(r"^  ([a-z-]+)  ", result.stdout.partition("Commands:")[2], re.MULTILINE)
     assert commands == [
         "agent",
+        "agents",
         "backend",
+        "backends",
         "bench",
         "check-config",
+        "completions",
         "demo",
+        "events",
         "keys",
+        "probe",
         "query",
         "reload",
         "serve",
+        "sessions",
+        "status",
         "timeserver",
+        "wait",
     ]
 
 
@@ -386,7 +394,10 @@ def test_reload_takes_over_and_tells_how_that_went(around):
     steps = [*_play(around, scene), _run("reload", *config), _run("reload", "--workers", *config)]
     assert [(each.returncode, each.stdout) for each in steps] == [
         (0, "reloaded\n"),
-        (0, "reloaded; a restart is needed for listen\n"),
+        (
+            0,
+            f"listen: 127.0.0.1:{around.ke_port} -> 127.0.0.2:4460\nreloaded; a restart is needed for listen\n",
+        ),
         (2, ""),
         (2, ""),
         (0, "every worker is replaced\n"),
