@@ -1,15 +1,20 @@
-"""`ntspool backend ...`: which agents may fetch a backend's keys."""
+"""`ntspool backend ...`: the backends, and which agents may fetch their keys."""
 
 from pathlib import Path
 
 import click
 
+from ntspool.app import cli_edit
 from ntspool.app.cli_keys import config_option
 
 
 @click.group()
 def backend() -> None:
-    """Let a backend's agent in, and shut it out."""
+    """Add, change and remove backends; let their agents in, and shut them out."""
+
+
+for command in (cli_edit.add, cli_edit.set_keys, cli_edit.remove):
+    backend.add_command(command)
 
 
 @backend.command()

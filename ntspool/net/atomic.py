@@ -1,6 +1,7 @@
 """Files that a crash leaves old or new, never torn."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +22,21 @@ def owners_only(directory: Path) -> Access:
     return Access(0o600, status.st_uid, status.st_gid)
 
 
-def write_atomically(path: Path, data: bytes, access: Access | None = None) -> None:
+def write_atomically(
+    path: Path, data: bytes, access: Access | None = None, last_check: Callable[[], None] | None = None
+) -> None:
     """Replace `path` by `data`, by default for nobody but this user; raises OSError.
 
     Safe in a directory that belongs to somebody less trusted: nothing is written through what is there already.
+    `last_check` is called when all is written and only the renaming is left; what it raises leaves `path` as it is.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with suppress(FileNotFoundError):
         temporary.unlink()
     try:
         _write_new(temporary, data, access)
+        if last_check is not None:
+            last_check()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
