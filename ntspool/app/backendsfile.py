@@ -25,8 +25,9 @@ _FIXED = frozenset({"name", "srv"})
 
 
 def added(name: str, settings: Mapping[str, Value]) -> Change:
-    """Return the change that adds the backend `name`."""
-    return lambda document: edit.add(document, {"name": name, **settings})
+    """Return the change that adds the backend `name`, with its settings in the usual order."""
+    in_order = {key: settings[key] for key in Backend.model_fields if key in settings}
+    return lambda document: edit.add(document, {"name": name, **in_order})
 
 
 def changed(name: str, changes: Mapping[str, Value | None]) -> Change:

@@ -100,15 +100,18 @@ def _edit(path: Path, change: "Change", *, dry_run: bool, no_reload: bool) -> No
 
 def _reload(path: Path) -> None:
     from ntspool.app import declared
-    from ntspool.app.cli_reload import take_over
+    from ntspool.app.adminclient import call
     from ntspool.config import load
     from ntspool.errors import LocalError, UnreachableError
 
     try:
-        click.echo(take_over(declared.admin_socket(load(path))), err=True)
+        waiting = call(declared.admin_socket(load(path)), "POST", "/v1/reload")["restart"]
     except UnreachableError as error:
         if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
             raise UnreachableError(f"{error}; {path} is changed already") from error
         click.echo(f"{path} is changed; no gateway runs that could take it over ({error})", err=True)
     except LocalError as error:
-        raise LocalError(f"the gateway refuses to reload: {error}\n{path} is changed already") from error
+        raise LocalError(f"the gateway does not take it over: {error}\n{path} is changed already") from error
+    else:
+        more = f"; a restart is needed for {', '.join(waiting)}" if waiting else ""
+        click.echo(f"{path} is changed, and the gateway has taken it over{more}", err=True)

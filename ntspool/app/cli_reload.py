@@ -24,12 +24,5 @@ def reload(path: Path, workers: bool) -> None:
         call(socket, "POST", "/v1/workers/replace", timeout=_PATIENCE)
         click.echo("every worker is replaced")
         return
-    click.echo(take_over(socket))
-
-
-def take_over(socket: Path) -> str:
-    """Have the gateway at `socket` reload and return words about what it took over; raises as adminclient.call does."""
-    from ntspool.app.adminclient import call
-
     waiting = call(socket, "POST", "/v1/reload")["restart"]
-    return "reloaded" + (f"; a restart is needed for {', '.join(waiting)}" if waiting else "")
+    click.echo("reloaded" + (f"; a restart is needed for {', '.join(waiting)}" if waiting else ""))

@@ -5,6 +5,7 @@ see it: YAML can be written in more ways than are understood here, and whoever u
 """
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from ntspool.config.spelling import Value
 from ntspool.config.splice import Splice
 from ntspool.config.yamlfile import Document, Mistake
 from ntspool.errors import ConfigError, LocalError, RefusedError
+
+_COLON = re.compile(r"\s*:")
 
 
 def add(document: Document, backend: Mapping[str, Value]) -> str:
@@ -142,9 +145,12 @@ def _replace(lines: Lines, key: yaml.Node, old: yaml.Node, value: Value, quote: 
     new = spelling.quoted(str(value), quote) if in_quotes else spelling.flow(value, quote)
     if lines.number(start) == lines.number(key.end_mark.index) and start < end:
         return [(start, end, new)]
-    colon = text.index(":", key.end_mark.index) + 1
-    rest = max(colon, len(text[:start].rstrip()))
-    return [(colon, colon, f" {new}"), (rest, max(rest, end), "")]
+    colon = _COLON.match(text, key.end_mark.index)
+    if colon is None:  # a key alone, as flow style allows
+        return [(key.end_mark.index, key.end_mark.index, f": {new}")]
+    behind = colon.end()
+    rest = max(behind, len(text[:start].rstrip()))
+    return [(behind, behind, f" {new}"), *([(rest, end, "")] if start < end else [])]
 
 
 def _checked(document: Document, splices: list[Splice], wanted: list[Any]) -> str:

@@ -25,8 +25,10 @@ def scalar(value: Scalar, quote: str = '"') -> str:
 
 
 def _is_text(plain: str) -> bool:
-    tag = yaml.resolver.Resolver().resolve(yaml.ScalarNode, plain, (True, False))
-    return yamlfile.plain(plain) == plain and tag == "tag:yaml.org,2002:str"
+    try:
+        return yamlfile.plain(plain) == plain and yaml.safe_load(plain) == plain
+    except (ValueError, yaml.YAMLError):  # a date that does not exist, a mark of YAML's own
+        return False
 
 
 def quoted(text: str, quote: str = '"') -> str:

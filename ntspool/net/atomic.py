@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may get at a file: its mode, and what root makes its owner and group."""
+    """Who may get at a file: its mode, and what root makes its owner and group; others its group, if they may."""
 
     mode: int
     user: int
@@ -47,12 +47,20 @@ def write_atomically(
 def _write_new(path: Path, data: bytes, access: Access | None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
-        if access is not None and os.geteuid() == 0:
-            os.fchown(descriptor, access.user, access.group)
+        if access is not None:
+            _give(descriptor, access)
         os.fchmod(descriptor, 0o600 if access is None else access.mode)
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+
+
+def _give(descriptor: int, access: Access) -> None:
+    if os.geteuid() == 0:
+        os.fchown(descriptor, access.user, access.group)
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, -1, access.group)
 
 
 def _sync_directory(directory: Path) -> None:

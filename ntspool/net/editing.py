@@ -54,12 +54,17 @@ def replace(path: Path, old: bytes, new: bytes) -> None:
 
     try:
         status = target.stat()
-        if os.geteuid() not in {0, status.st_uid}:
-            raise RefusedError(f"{path} belongs to another user, and would not any more; edit it as that user or root")
+        if not _can_give(status.st_uid, status.st_gid):
+            raise RefusedError(f"{path} belongs to a user or group that this user cannot give it to; edit it as root")
         access = Access(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
         write_atomically(target, new, access, last_check=unchanged)
     except OSError as error:
         raise LocalError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _can_give(user: int, group: int) -> bool:
+    """Tell whether a file that this process makes can belong to them."""
+    return os.geteuid() == 0 or (os.geteuid() == user and group in {os.getegid(), *os.getgroups()})
 
 
 def _lock(descriptor: int) -> bool:
