@@ -69,6 +69,7 @@ def rewrite(path: Path, change: Change, *, dry_run: bool) -> list[str]:
     Raises ConfigError with every mistake that the file would have, and RefusedError or another LocalError; the file
     is as it was then.
     """
+    yamlfile.read_bytes(path)  # what cannot be read at all is told as all commands tell it
     with nullcontext() if dry_run else only_editor(path):
         old = yamlfile.read_bytes(path)
         document = yamlfile.parse(path, old)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from ntspool import config
 from ntspool.app import cli_edit
+from ntspool.app.cli import cli
 from ntspool.app.gateway import Gateway
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.errors import StateError
@@ -302,3 +303,21 @@ def test_backends_that_the_dns_lists_are_refused_with_4(tmp_path, pki):
             assert _served(gateway)["c.example"] == 3
 
         _play(around, scene)
+
+
+def test_the_commands_of_the_manual_work(path):
+    manual = (Path(__file__).parents[2] / "docs" / "backends.md").read_text()
+    commands = manual.partition("## Change backends.yaml by commands\n\n```\n")[2].partition("```")[0].splitlines()
+    assert [line.split()[2] for line in commands] == ["add", "set", "set", "remove"]
+    for line in commands:
+        result = CliRunner().invoke(cli, [*line.split()[1:], "-c", str(path), "--no-reload"])
+        assert (result.exit_code, result.stdout[:3]) == (0, "---"), result.output
+    assert path.read_text() == TEXT
+
+
+def test_a_missing_file_exits_2(path):
+    path.unlink()
+    path.symlink_to(path)
+    result = run_ntspool("backend", "set", "ntp-1", "weight=5", "-c", path)
+    assert result.returncode == 2
+    assert f"{path}:1: cannot be read: Too many levels of symbolic links" in result.stderr

@@ -1,5 +1,6 @@
 """backends.yaml edited: what is meant changes, and not a character besides."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -361,7 +362,7 @@ def _block_list(draw: st.DrawFn, wanted: list[dict[str, object]]) -> list[str]:
 
 
 @given(files())
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_any_backend_can_be_added_and_taken_out_again(case: tuple[str, list[dict[str, object]]]) -> None:
     text, wanted = case
     more = added(text)
@@ -371,7 +372,7 @@ def test_any_backend_can_be_added_and_taken_out_again(case: tuple[str, list[dict
 
 
 @given(files(), st.data())
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_any_backend_can_be_removed(case: tuple[str, list[dict[str, object]]], data: st.DataObject) -> None:
     text, wanted = case
     index = data.draw(st.integers(0, len(wanted) - 1))
@@ -381,7 +382,7 @@ def test_any_backend_can_be_removed(case: tuple[str, list[dict[str, object]]], d
 
 
 @given(files(), st.data())
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_any_key_can_be_changed(case: tuple[str, list[dict[str, object]]], data: st.DataObject) -> None:
     text, wanted = case
     index = data.draw(st.integers(0, len(wanted) - 1))
@@ -398,6 +399,21 @@ def test_any_key_can_be_changed(case: tuple[str, list[dict[str, object]]], data:
     assert fresh.endswith(behind)
     absent = next(key for key in ("cookies", "key_group") if key not in expected)
     assert changed(changed(fresh, f"n{index}", **{absent: "x"}), f"n{index}", **{absent: None}) == fresh
+
+
+PIECES = st.sampled_from(
+    ["", "\n", "- ", "#", " ", ":", "[", "]", "{", "}", ",", "'", '"', "| ", "? ", "&a ", "!t ", "\x85"]
+)
+
+
+@given(st.sampled_from([BLOCK, FLOW_LINES]), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 6), PIECES)))
+@settings(max_examples=200)
+def test_whatever_the_file_holds_only_our_own_errors_are_raised(text: str, cuts: list[tuple[int, int, str]]) -> None:
+    for start, length, piece in cuts:
+        text = text[:start] + piece + text[start + length :]
+    for action in (added, lambda text: removed(text, "b"), lambda text: changed(text, "b", port=None, address=["::1"])):
+        with contextlib.suppress(LocalError):
+            document(action(text))
 
 
 def _is_shortened(text: str, less: str) -> bool:
