@@ -8,7 +8,7 @@ NtspoolError
 │   └── ShutOutError         a gateway knows an agent and says no for good
 └── LocalError               our own side's fault: tell the operator
     ├── ConfigError          backends.yaml or a command's input is wrong
-    ├── RefusedError         the gateway does not do what a command asks for
+    ├── RefusedError         what a command asks for is not done, on purpose
     ├── UnknownError         a command names what the gateway does not have
     ├── UnreachableError     no gateway answers a command
     ├── StateError           something kept on disk is missing, damaged or unsafe
@@ -73,7 +73,7 @@ class ConfigError(LocalError):
 
 
 class RefusedError(LocalError):
-    """The gateway does not do what a command asks for; the message says why, and nothing was changed."""
+    """What a command asks for is not done, on purpose; the message says why, and nothing was changed."""
 
 
 class UnknownError(LocalError):

@@ -28,6 +28,7 @@ __all__ = [
     "Listen",
     "Log",
     "Pool",
+    "check",
     "load",
 ]
 
@@ -37,7 +38,12 @@ def load(path: Path) -> Config:
 
     Raises ConfigError with every mistake as `file:line: what and what is expected`, in the order of the lines.
     """
-    document = read(path)
+    return check(read(path))
+
+
+def check(document: Document) -> Config:
+    """Return the configuration that `document` holds; raises ConfigError as `load` does."""
+    path = document.path
     broken = list(rules.check(document))
     try:
         config = Config.model_validate(document.value, context={"folder": document.folder})

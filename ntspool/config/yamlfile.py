@@ -48,13 +48,14 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds: `value` is made of dicts, lists, str, int, float, bool and None.
+    """What a file holds: `value` is made of dicts, lists, str, int, float, bool and None, `text` it all came from.
 
     `mistakes` are those that the reader met; what stands at a place in `unread` was replaced by None because of one of
     them, so that there is nothing more to say about it.
     """
 
     path: Path
+    text: str
     value: object
     lines: Mapping[Place, int]
     mistakes: tuple[Mistake, ...]
@@ -92,7 +93,39 @@ class Document:
 
 def read(path: Path) -> Document:
     """Read the YAML file at `path`; raises ConfigError when it is not one YAML document in UTF-8."""
-    return _Composer(path, _text_of(path)).document()
+    return parse(path, read_bytes(path))
+
+
+def parse(path: Path, raw: bytes) -> Document:
+    """Return what the file at `path` holds when `raw` is in it; raises ConfigError as `read` does."""
+    return _Composer(path, _decode(path, raw)).document()
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return what the file at `path` is made of; raises ConfigError when it cannot be read or is too large."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise refusal(path, [Mistake(1, f"cannot be read: {error.strerror}; expected a YAML file")]) from error
+    if len(raw) > LARGEST_FILE:
+        raise refusal(path, [Mistake(1, f"the file is too large; expected at most {LARGEST_FILE >> 20} MiB")])
+    return raw
+
+
+def nodes(document: Document) -> yaml.Node | None:
+    """Return PyYAML's nodes for `document`, which know where they begin and end in its text."""
+    root: yaml.Node | None = yaml.compose(document.text, Loader=_LOADER)
+    return root
+
+
+def plain(text: str) -> str | int | float | bool | None:
+    """Return what `text` stands for where it is written without quotes."""
+    if text in _NAMED:
+        return _NAMED[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else text
 
 
 def refusal(path: Path, mistakes: Iterable[Mistake]) -> ConfigError:
@@ -126,14 +159,7 @@ def _spell_key(key: str) -> str:
     return key if _PLAIN_KEY.fullmatch(key) else show(key)
 
 
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise refusal(path, [Mistake(1, f"cannot be read: {error.strerror}; expected a YAML file")]) from error
-    if len(raw) > LARGEST_FILE:
-        raise refusal(path, [Mistake(1, f"the file is too large; expected at most {LARGEST_FILE >> 20} MiB")])
+def _decode(path: Path, raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -155,6 +181,7 @@ class _Composer:
 
     def __init__(self, path: Path, text: str) -> None:
         self._path = path
+        self._text = text
         self._events = iter(yaml.parse(text, Loader=_LOADER))
         self._lines: dict[Place, int] = {(): 1}
         self._mistakes: list[Mistake] = []
@@ -170,7 +197,7 @@ class _Composer:
             self._stop(_line(error.problem_mark), _TOO_DEEP if too_deep else f"not YAML: {_syntax(error)}")
         except (ValueError, OverflowError):  # PyYAML without libyaml converts before it checks
             self._stop(1, "not YAML: an escape or a version is out of range; expected text that needs neither")
-        return Document(self._path, value, self._lines, tuple(self._mistakes), frozenset(self._unread))
+        return Document(self._path, self._text, value, self._lines, tuple(self._mistakes), frozenset(self._unread))
 
     def _stop(self, line: int, text: str) -> NoReturn:
         raise refusal(self._path, [*self._mistakes, Mistake(line, text)])
@@ -235,14 +262,7 @@ class _Composer:
 
 
 def _scalar(event: yaml.ScalarEvent) -> str | int | float | bool | None:
-    text = event.value
-    if not event.implicit[0]:
-        return text
-    if text in _NAMED:
-        return _NAMED[text]
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if _DECIMAL.fullmatch(text) else text
+    return plain(event.value) if event.implicit[0] else event.value
 
 
 def _line(mark: _Mark | None) -> int:

@@ -1,6 +1,7 @@
 """Files that a crash leaves old or new, never torn."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may get at a file: its mode, and what root makes its owner and group."""
+    """Who may get at a file: its mode, and what root makes its owner and group; others its group, if they may."""
 
     mode: int
     user: int
@@ -21,16 +22,21 @@ def owners_only(directory: Path) -> Access:
     return Access(0o600, status.st_uid, status.st_gid)
 
 
-def write_atomically(path: Path, data: bytes, access: Access | None = None) -> None:
+def write_atomically(
+    path: Path, data: bytes, access: Access | None = None, last_check: Callable[[], None] | None = None
+) -> None:
     """Replace `path` by `data`, by default for nobody but this user; raises OSError.
 
     Safe in a directory that belongs to somebody less trusted: nothing is written through what is there already.
+    `last_check` is called when all is written and only the renaming is left; what it raises leaves `path` as it is.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with suppress(FileNotFoundError):
         temporary.unlink()
     try:
         _write_new(temporary, data, access)
+        if last_check is not None:
+            last_check()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -41,12 +47,20 @@ def write_atomically(path: Path, data: bytes, access: Access | None = None) -> N
 def _write_new(path: Path, data: bytes, access: Access | None) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
-        if access is not None and os.geteuid() == 0:
-            os.fchown(descriptor, access.user, access.group)
+        if access is not None:
+            _give(descriptor, access)
         os.fchmod(descriptor, 0o600 if access is None else access.mode)
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+
+
+def _give(descriptor: int, access: Access) -> None:
+    if os.geteuid() == 0:
+        os.fchown(descriptor, access.user, access.group)
+        return
+    with suppress(PermissionError):
+        os.fchown(descriptor, -1, access.group)
 
 
 def _sync_directory(directory: Path) -> None:
