@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.deploy.sample import sample_with_certificate
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SCRIPTS = [DEPLOY / "debian" / name for name in ("build", "postinst", "prerm")]
 SCRIPTS += [DEPLOY / "certbot/ntspool-deploy-hook", *sorted((DEPLOY / "container").glob("dry-run"))]
@@ -44,12 +46,8 @@ def test_the_package_runs_from_wherever_it_is_unpacked(unpacked, tmp_path, pki):
     version = run(*ntspool, "--version")
     assert (version.returncode, version.stderr) == (0, "")
     assert version.stdout.startswith("ntspool, version ")
-    names = pki.authority.issue(["ntp-pool.example.com"], [], tmp_path, pki.now)
-    sample = (unpacked / "usr/share/doc/ntspool/examples/backends.yaml").read_text()
-    for of_sample, ours in zip(("fullchain.pem", "privkey.pem"), names, strict=True):
-        sample = sample.replace(f"/etc/ntspool/tls/{of_sample}", str(ours))
-    (tmp_path / "backends.yaml").write_text(sample)
-    checked = run(*ntspool, "check-config", tmp_path / "backends.yaml")
+    sample = sample_with_certificate(unpacked / "usr/share/doc/ntspool/examples/backends.yaml", tmp_path, pki)
+    checked = run(*ntspool, "check-config", sample)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
