@@ -92,6 +92,14 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def status(self) -> str:
+        """How it goes, in one line."""
+        if self._reported is None:
+            return "waits for keys" if self._newest is None else "has keys, which are not proved yet"
+        _, proved, failure = self._reported
+        return f"epochs proved: {', '.join(map(str, proved)) or 'none'}" + (f"; {failure}" if failure else "")
+
     async def _fetch(self) -> None:
         while True:
             try:

@@ -1,6 +1,7 @@
 """`ntspool agent` as a process: which daemon it serves, its logs, and its end."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ from ntspool.net.daemons.embedded import Embedded
 from ntspool.net.daemons.local import LocalDaemon
 from ntspool.net.daemons.restarted import NtpdRs, Ntpsec
 from ntspool.net.system import set_up_logs
+from ntspool.net.systemd import Service
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
 
@@ -71,14 +73,22 @@ def run(state: Path, setup: LocalSetup) -> None:
 
 async def _run(state: Path, setup: LocalSetup) -> None:
     set_up_logs(LogSettings())
+    service = Service(os.environ)
     client = AgentClient(state)
-    working = asyncio.create_task(Agent(client, _warn_once(setup), setup.ntp).run())
+    agent = Agent(client, _warn_once(setup), setup.ntp)
+    working = asyncio.create_task(agent.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, working.cancel)
     log.info("agent started", backend=client.backend)
-    with suppress(asyncio.CancelledError):
-        await working
+    service.ready(agent.status)
+    telling = asyncio.create_task(service.keep_telling(lambda: agent.status))
+    try:
+        with suppress(asyncio.CancelledError):
+            await working
+    finally:
+        telling.cancel()
+        service.stopping()
     log.info("agent stopped", backend=client.backend)
 
 

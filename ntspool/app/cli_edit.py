@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ntspool.app.cli_keys import config_option
+from ntspool.app.cli_options import config_option
 
 if TYPE_CHECKING:
     from ntspool.app.backendsfile import Change

@@ -26,12 +26,14 @@ from ntspool.net.dns import look_up
 from ntspool.net.eventlog import EventLog
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
+from ntspool.net.metrics import add_routes
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.status import StatusServer
 from ntspool.net.store import FileStore
 from ntspool.net.successor import Successor
-from ntspool.net.system import listen_on, set_up_logs
+from ntspool.net.system import Where, listen_on, set_up_logs
+from ntspool.net.systemd import Service
 from ntspool.pool.admin import Mode
 from ntspool.pool.cookies import SERVER_AEAD
 from ntspool.pool.model import Backend, Serving, Snapshot
@@ -58,12 +60,21 @@ class Gateway:
     """One gateway: `start` it, let it run, `stop` it; `reload` takes over what changed in its configuration.
 
     Configuration file and state directory are those of `ntspool serve`; `clock` returns Unix seconds. If this process
-    dies, its workers go on serving until another gateway takes over with `hand_over`, and end with it without. Making
-    and starting one raises LocalError with what to mend.
+    dies, its workers go on serving until another gateway takes over with `hand_over`, and end with it without. What
+    systemd opened for `service` is not opened again, and it hears of reloads. Making and starting one raises LocalError
+    with what to mend.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time, *, hand_over: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        hand_over: bool = False,
+        service: Service | None = None,
+    ) -> None:
         self._path = path
+        self._service = service or Service({})
         self._clock = clock
         self._config = config.load(path)
         self._listening = self._config.listen
@@ -104,7 +115,10 @@ class Gateway:
         )
         self._admin = AdminServer(_admin_places(self._config), self._routes())
         self._status = StatusServer(
-            [(each.host, each.port) for each in self._config.status.listen], self.view, lambda: self._events.after(0)
+            [(each.host, each.port) for each in self._config.status.listen],
+            self.view,
+            lambda: self._events.after(0),
+            more=lambda app: add_routes(app, self.view),
         )
         self._served: Snapshot
 
@@ -129,7 +143,7 @@ class Gateway:
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
         wanted = [(each.address.host, each.address.port) for each in self._listening]
-        sockets = listen_on(wanted, await self._predecessors.gather())
+        sockets = listen_on(wanted, await self._inherited(wanted))
         self._running.callback(_close, sockets)
         self._running.push_async_callback(self._checker.stop)
         await self._resolver.start()
@@ -159,6 +173,13 @@ class Gateway:
         up = sum(bool(each.up) for each in self._served.serving)
         log.info("serving", listen=addresses, workers=len(self._workers.pids), backends=len(self._backends), up=up)
 
+    async def _inherited(self, wanted: Sequence[Where]) -> dict[Where, socket.socket]:
+        """Return what listens already: systemd's sockets first, for what waits there outlives the next restart, too."""
+        opened = self._service.listening(wanted)
+        offered = await self._predecessors.gather()
+        _close(offered[where] for where in offered.keys() & opened.keys())
+        return offered | opened
+
     async def _start_workers(self, sockets: Sequence[socket.socket]) -> None:
         self._running.push_async_callback(self._workers.stop, self._patience)
         self._publish_wanted.clear()
@@ -178,7 +199,8 @@ class Gateway:
         Returns what has changed; raises LocalError, which has been logged.
         """
         async with self._reloading:
-            return await self._reload()
+            with self._service.reloading():
+                return await self._reload()
 
     async def replace_workers(self) -> None:
         """Put fresh processes in the workers' places, one by one; raises LocalError when one does not serve."""
@@ -275,6 +297,13 @@ class Gateway:
     def served(self) -> Snapshot:
         """What every worker serves now."""
         return self._served
+
+    @property
+    def status(self) -> str:
+        """How it goes, in one line."""
+        up = sum(bool(each.up) for each in self._served.serving)
+        sessions = sum(self._workers.minted.values())
+        return f"{up} of {len(self._backends)} backends UP, {len(self.worker_pids)} workers, {sessions} sessions"
 
     @property
     def _patience(self) -> float:

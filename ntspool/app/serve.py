@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import uvloop
 from ntspool.app.gateway import Gateway
 from ntspool.errors import LocalError
 from ntspool.net.system import set_up_logs
+from ntspool.net.systemd import Service
 from ntspool.net.timeserver import TimeServer
 from ntspool.pool.model import LogSettings
 
@@ -26,7 +28,8 @@ def run_timeserver(listen: Sequence[tuple[str, int]], keys: Path, stratum: int) 
 
 
 async def _serve(path: Path) -> None:
-    gateway = Gateway(path, hand_over=True)
+    service = Service(os.environ)
+    gateway = Gateway(path, hand_over=True, service=service)
     started = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
 
@@ -44,8 +47,12 @@ async def _serve(path: Path) -> None:
     try:
         await gateway.start()
         started.set()
+        service.ready(gateway.status)
+        telling = asyncio.create_task(service.keep_telling(lambda: gateway.status))
         await told_to_stop.wait()
+        telling.cancel()
     finally:
+        service.stopping()
         for task in reloads:
             task.cancel()
         await gateway.stop()

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from ntspool.config.yamlfile import show
 from ntspool.net.geo import CONTINENTS
+from ntspool.net.systemd import credential
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.hosts import is_local_notation, is_usable, name_problem
 from ntspool.pool.model import Address
@@ -52,6 +53,9 @@ SHORTEST_OFFSET = 0.001
 
 SHORTEST_SESSION = 0.1
 """A client on the other side of the earth needs 0.9 s for its three round trips; less is for tests."""
+
+CREDENTIAL = "credential:"
+"""What a path begins with that is the name of a credential of systemd's."""
 
 NAME = "a name of at most 99 letters, digits, '.', '-' and '_' that begins with a letter or digit"
 DNS_NAME = "a DNS name such as ntp-pool.example.com"
@@ -271,10 +275,30 @@ def aead(value: object) -> Aead:
 
 
 def file_path(value: object, folder: Path) -> Path:
-    """Return an absolute path; relative ones start in `folder`, that of the configuration file."""
+    """Return an absolute path; relative ones start in `folder`, that of the configuration file.
+
+    `credential:NAME` is that of a credential which systemd passed.
+    """
+    if isinstance(value, str) and value.startswith(CREDENTIAL):
+        return _credential(value)
     if isinstance(value, str) and value and value.isprintable():
         return folder / value
     raise ValueError(f"{show(value)} is not a path; expected one, absolute or relative to {folder}")
+
+
+def _credential(value: str) -> Path:
+    name = value.removeprefix(CREDENTIAL)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{show(value)} names no credential; expected {CREDENTIAL}NAME")
+    wanted = f"expected LoadCredential={name}:FILE in the service's unit"
+    try:
+        path = credential(name)
+        found = path.is_file()
+    except (LookupError, PermissionError) as error:
+        raise ValueError(f"{show(value)}: {getattr(error, 'strerror', error)}; {wanted}") from None
+    if not found:
+        raise ValueError(f"{show(value)}: {path} is not there; {wanted}")
+    return path
 
 
 port = whole(1, 65535)

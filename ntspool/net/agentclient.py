@@ -285,7 +285,7 @@ def _answer(status: int, body: bytes) -> bytes:
 
 def _describe(error: Exception) -> str:
     """Return why a gateway was not reached, in words for operators."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error.__cause__ or error
+    cause = error.__cause__ or error
     if isinstance(error, aiohttp.ClientConnectorCertificateError) or isinstance(cause, ssl.SSLCertVerificationError):
         return "its certificate is not of this pool's authority, or has ended by this machine's clock"
     if isinstance(error, aiohttp.ServerDisconnectedError):

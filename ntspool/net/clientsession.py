@@ -4,7 +4,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 import service_identity
-from cryptography.x509 import Certificate
+from cryptography.x509 import Certificate, DNSName, SubjectAlternativeName
 from OpenSSL import SSL
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
@@ -110,6 +110,10 @@ def _covers(certificate: Certificate, name: str) -> bool:
         (verify_certificate_ip_address if _is_address(name) else verify_certificate_hostname)(certificate, name)
     except (service_identity.VerificationError, service_identity.CertificateError):
         return False
+    except ValueError:
+        # Debian 13's service-identity stumbles over a wildcard when the name has one label, which none can cover.
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+        return name in names.get_values_for_type(DNSName)
     return True
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -10,6 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ntspool.errors import StateError
+from ntspool.net.systemd import credential
 
 MARK = b"ntspool sealed 1\n"
 """The first line of an encrypted entry."""
@@ -61,9 +63,10 @@ def read_seal(path: Path | None) -> Seal:
 
     Raises StateError when the file cannot be used or others may read it.
     """
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if path is None and directory is not None and (Path(directory) / CREDENTIAL).exists():
-        path = Path(directory) / CREDENTIAL
+    if path is None:
+        with suppress(LookupError, OSError):
+            passed = credential(CREDENTIAL)
+            path = passed if passed.exists() else None
     if path is None:
         return Seal(None)
     try:

@@ -1,15 +1,20 @@
 """AEAD ciphers as NTS uses them (RFC 8915 section 5.6): one object a key, made once and reused."""
 
-from typing import Protocol
+from collections.abc import Callable
+from hmac import compare_digest
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 
 from ntspool.errors import WireError
+from ntspool.pool import emptytags
 from ntspool.wire.aead import Aead
 
 TAG_LENGTH = 16
 """Bytes by which a ciphertext is longer than its plaintext."""
+
+_EMPTY_IS_REFUSED: Final = emptytags.are_needed()
 
 
 class Cipher(Protocol):
@@ -62,8 +67,40 @@ class GcmSivCipher:
             raise WireError("the AES-GCM-SIV tag does not verify") from error
 
 
+class Emptied:
+    """A cipher with a way of its own for empty plaintexts, by `tag`, under the same key; see emptytags.py."""
+
+    __slots__ = ("_cipher", "_key", "_tag")
+
+    def __init__(self, cipher: Cipher, key: bytes, tag: Callable[[bytes, bytes, bytes], bytes]) -> None:
+        self._cipher = cipher
+        self._key = key
+        self._tag = tag
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+        """See Cipher.seal."""
+        if plaintext:
+            return self._cipher.seal(nonce, plaintext, associated)
+        return self._tag(self._key, nonce, associated)
+
+    def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
+        """See Cipher.open."""
+        if len(ciphertext) != TAG_LENGTH:
+            return self._cipher.open(nonce, ciphertext, associated)
+        try:
+            if compare_digest(self._tag(self._key, nonce, associated), ciphertext):
+                return b""
+        except ValueError as error:
+            raise WireError("the tag does not verify: the nonce has a wrong length") from error
+        raise WireError("the tag does not verify")
+
+
 def cipher_for(aead: Aead, key: bytes) -> Cipher:
     """Return the cipher of `aead` under `key`, which must have `aead.key_length` bytes."""
     if len(key) != aead.key_length:
         raise ValueError(f"{aead.name} takes {aead.key_length} bytes of key, not {len(key)}")
-    return GcmSivCipher(key) if aead is Aead.AES_128_GCM_SIV else SivCipher(key)
+    gcm_siv = aead is Aead.AES_128_GCM_SIV
+    cipher = GcmSivCipher(key) if gcm_siv else SivCipher(key)
+    if _EMPTY_IS_REFUSED:
+        return Emptied(cipher, key, emptytags.gcm_siv_tag if gcm_siv else emptytags.siv_tag)
+    return cipher

@@ -15,6 +15,7 @@ from ntspool.net.timeserver import TimeServer
 from ntspool.pool.cookies import CookieFormat
 from tests.app.test_agent import four, ids
 from tests.net.controlport import control_port
+from tests.systemd import Systemd
 from tests.waiting import until
 
 NTSPOOL = [sys.executable, "-m", "ntspool", "agent"]
@@ -25,9 +26,10 @@ def _run(*words):
 
 
 @contextmanager
-def _agent(log, *words):
+def _agent(log, *words, **more):
     with log.open("wb") as output:
-        process = subprocess.Popen([*NTSPOOL, *map(str, words)], stdout=output, stderr=output)
+        environment = {**os.environ, **more}
+        process = subprocess.Popen([*NTSPOOL, *map(str, words)], stdout=output, stderr=output, env=environment)
     try:
         yield process
     finally:
@@ -49,14 +51,22 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
             assert (enrolled.returncode, enrolled.stderr) == (0, "")
             assert enrolled.stdout == f"enrolled as the agent of ntp-1; its certificate is in {state}\n"
             host, ntp_port = server.addresses[0]
-            with _agent(log, "--state", state, "--ntp", f"{host}:{ntp_port}", "--key-file", keys) as process:
+            words = ("--state", state, "--ntp", f"{host}:{ntp_port}", "--key-file", keys)
+            with (
+                Systemd(str(tmp_path / "notify")) as systemd,
+                _agent(log, *words, NOTIFY_SOCKET=systemd.address) as process,
+            ):
                 for current in (5, 6):
                     port.desk.publish({"ntp-1": Delivery(str(current), CookieFormat.NTSPOOL, four(current))})
                     await until(lambda: "ntp-1" in port.desk.reports)
                     await until(lambda current=current: port.desk.reports["ntp-1"].revision == str(current))
                     assert port.desk.reports["ntp-1"].proved == ids(four(current))
+                proved = f"STATUS=epochs proved: {', '.join(map(str, ids(four(6))))}"
+                await until(lambda: systemd.said(proved))
                 process.send_signal(signal.SIGTERM)
                 assert await asyncio.to_thread(process.wait, 10) == 0
+                assert systemd.heard[:2] == ["READY=1", "STATUS=waits for keys"]
+                assert systemd.said("STOPPING=1") == 1
 
     asyncio.run(run())
     assert Embedded(keys).installed() == four(6)

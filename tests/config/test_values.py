@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -301,3 +302,23 @@ def test_words_are_told_all_or_the_nearest() -> None:
     assert values.expected_word("x", ["weight", "port"]) == "expected one of weight, port"
     assert values.expected_word(7, ["weight", "port"]) == "expected one of weight, port"
     assert values.expected_word("x", ["weight"]) == "expected weight"
+
+
+def test_a_credential_is_where_systemd_put_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "privkey.pem").write_text("a key")
+    assert values.file_path("credential:privkey.pem", Path("/etc")) == tmp_path / "privkey.pem"
+
+
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ("credential:", "'credential:' names no credential; expected credential:NAME"),
+        ("credential:../shadow", "'credential:../shadow' names no credential; expected credential:NAME"),
+        ("credential:key", "key is not there; expected LoadCredential=key:FILE in the service's unit"),
+    ],
+)
+def test_a_credential_that_cannot_be_is_told_with_what_to_do(tmp_path, monkeypatch, stated, told):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ValueError, match=re.escape(told)):
+        values.file_path(stated, Path("/etc"))
