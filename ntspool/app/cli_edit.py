@@ -43,7 +43,7 @@ def _edit_options(command: _Command) -> _Command:
 def add(
     name: str, addresses: tuple[str, ...], path: Path, dry_run: bool, no_reload: bool, **options: str | None
 ) -> None:
-    """Add a backend to the configuration, and have the running gateway take it over."""
+    """Add a backend to backends.yaml, and reload."""
     from ntspool.app.backendsfile import added, value_of
 
     stated = {"address": ",".join(addresses), **{key: text for key, text in options.items() if text is not None}}
@@ -56,7 +56,10 @@ def add(
 @click.argument("settings", metavar="KEY=VALUE...", nargs=-1, required=True)
 @_edit_options
 def set_keys(name: str, settings: tuple[str, ...], path: Path, dry_run: bool, no_reload: bool) -> None:
-    """Change keys of a backend: weight=20, region=de,europe; `key=` alone takes one out, so that its default holds."""
+    """Change a backend in backends.yaml, and reload.
+
+    For example weight=20 or region=de,europe; `region=` takes the key out, so that its default holds.
+    """
     from ntspool.app.backendsfile import changed, setting
 
     try:
@@ -70,7 +73,7 @@ def set_keys(name: str, settings: tuple[str, ...], path: Path, dry_run: bool, no
 @click.argument("name")
 @_edit_options
 def remove(name: str, path: Path, dry_run: bool, no_reload: bool) -> None:
-    """Remove a backend from the configuration, and have the running gateway take it over."""
+    """Remove a backend from backends.yaml, and reload."""
     from ntspool.app.backendsfile import removed
 
     _edit(path, removed(name), dry_run=dry_run, no_reload=no_reload)
