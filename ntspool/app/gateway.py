@@ -302,7 +302,7 @@ class Gateway:
     def status(self) -> str:
         """How it goes, in one line."""
         up = sum(bool(each.up) for each in self._served.serving)
-        sessions = sum(self._workers.minted.values())
+        sessions = self._workers.sessions.total
         return f"{up} of {len(self._backends)} backends UP, {len(self.worker_pids)} workers, {sessions} sessions"
 
     @property
