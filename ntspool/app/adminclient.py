@@ -14,11 +14,26 @@ _TIMEOUT = 30.0
 def call(
     path: Path, method: str, resource: str, body: dict[str, Any] | None = None, timeout: float | None = None
 ) -> dict[str, Any]:
-    """Return the gateway's answer; `path` is its admin socket, `timeout` in seconds (None: enough for most).
+    """Return the gateway's answer, an object; `path` is its admin socket, `timeout` in seconds (None: enough for most).
 
     Raises UnreachableError when no gateway answers there, RefusedError when it does not do what is asked for, and
     ConfigError when its configuration is wrong.
     """
+    answer = _exchange(path, method, resource, body, timeout)
+    if not isinstance(answer, dict):
+        raise _no_gateway(path)
+    return answer
+
+
+def call_list(path: Path, method: str, resource: str, timeout: float | None = None) -> list[Any]:
+    """Return the gateway's answer where it is a list; all else is as with `call`."""
+    answer = _exchange(path, method, resource, None, timeout)
+    if not isinstance(answer, list):
+        raise _no_gateway(path)
+    return answer
+
+
+def _exchange(path: Path, method: str, resource: str, body: dict[str, Any] | None, timeout: float | None) -> object:
     connection = _UnixConnection(path, timeout or _TIMEOUT)
     try:
         connection.request(method, resource, None if body is None else json.dumps(body))
@@ -27,11 +42,11 @@ def call(
     except OSError as error:
         raise UnreachableError(f"no gateway answers at {path}: {error.strerror or error}") from error
     except (http.client.HTTPException, ValueError) as error:
-        raise UnreachableError(f"what answers at {path} is no gateway") from error
+        raise _no_gateway(path) from error
     finally:
         connection.close()
     match response.status, answer:
-        case http.client.OK, dict():
+        case http.client.OK, _:
             return answer
         case http.client.CONFLICT, {"error": str(reason)}:
             raise RefusedError(reason)
@@ -39,7 +54,11 @@ def call(
             raise ConfigError([str(each) for each in mistakes])
         case _, {"error": str(reason)}:
             raise LocalError(reason)
-    raise UnreachableError(f"what answers at {path} is no gateway")
+    raise _no_gateway(path)
+
+
+def _no_gateway(path: Path) -> UnreachableError:
+    return UnreachableError(f"what answers at {path} is no gateway")
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -1,19 +1,19 @@
-"""`ntspool backend ...`: which agents may fetch a backend's keys."""
+"""`ntspool backend`: the group of commands on single backends, and which agents may fetch a backend's keys."""
 
 from pathlib import Path
 
 import click
 
-from ntspool.app.cli_keys import config_option
+from ntspool.app.cli_options import config_option, name_argument
 
 
 @click.group()
 def backend() -> None:
-    """Let a backend's agent in, and shut it out."""
+    """Show, operate and enrol single backends."""
 
 
 @backend.command()
-@click.argument("name")
+@name_argument
 @config_option
 def enroll(name: str, path: Path) -> None:
     """Print a token that lets one agent fetch the keys of the backend NAME; it is good once, and for an hour."""
@@ -23,7 +23,7 @@ def enroll(name: str, path: Path) -> None:
 
 
 @backend.command()
-@click.argument("name")
+@name_argument
 @config_option
 def revoke(name: str, path: Path) -> None:
     """Shut out every agent of the backend NAME at once, and make its unused tokens worthless."""

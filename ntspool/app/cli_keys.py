@@ -2,16 +2,21 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
-config_option = click.option(
-    "--config", "-c", "path", type=_FILE, default="/etc/ntspool/backends.yaml", show_default=True
+from ntspool.app.cli_options import (
+    FILE,
+    Form,
+    complete_backend,
+    config_option,
+    form_options,
+    gateway_options,
+    show,
 )
+
 _output_option = click.option(
-    "--output", "-o", type=_FILE, help="Write the file (mode 0600, atomically) instead of printing it."
+    "--output", "-o", type=FILE, help="Write the file (mode 0600, atomically) instead of printing it."
 )
 _yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -22,36 +27,37 @@ def keys() -> None:
 
 
 @keys.command()
-@config_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(path: Path, as_json: bool) -> None:
+@form_options
+@gateway_options
+def status(socket: Path, form: Form) -> None:
     """Show the epochs, and which of them each backend has proved and when."""
-    import json
+    from ntspool.app.adminclient import call
+    from ntspool.app.tables import keys_rows, keys_status
 
-    from ntspool.app.tables import keys_status
-
-    answer = _call(path, "GET", "/v1/keys")
-    click.echo(json.dumps(answer) if as_json else keys_status(answer), nl=as_json)
+    answer = call(socket, "GET", "/v1/keys")
+    show(form, answer, lambda: keys_status(answer), lambda: keys_rows(answer))
 
 
 @keys.command()
-@config_option
-def rotate(path: Path) -> None:
+@gateway_options
+def rotate(socket: Path) -> None:
     """Rotate now, if that costs no client an NTS NAK; exit with 4 and say who it waits for if it would."""
+    from ntspool.app.adminclient import call
     from ntspool.app.tables import current_epoch
 
-    click.echo(f"epoch {current_epoch(_call(path, 'POST', '/v1/keys/rotate'))} is current")
+    click.echo(f"epoch {current_epoch(call(socket, 'POST', '/v1/keys/rotate'))} is current")
 
 
 @keys.command()
 @click.argument("epoch", type=click.IntRange(min=0))
-@config_option
+@gateway_options
 @_yes_option
-def revoke(epoch: int, path: Path, yes: bool) -> None:
+def revoke(epoch: int, socket: Path, yes: bool) -> None:
     """Drop EPOCH at once, everywhere: its keys are in wrong hands. Clients with its cookies make a new key exchange."""
+    from ntspool.app.adminclient import call
     from ntspool.app.tables import current_epoch
 
-    known = {each["epoch"]: each for each in _call(path, "GET", "/v1/keys")["epochs"]}
+    known = {each["epoch"]: each for each in call(socket, "GET", "/v1/keys")["epochs"]}
     if epoch in known and not yes:
         click.echo(
             f"Epoch {epoch} is {known[epoch]['state']}; since it was started this gateway has minted "
@@ -60,12 +66,12 @@ def revoke(epoch: int, path: Path, yes: bool) -> None:
             err=True,
         )
         click.confirm(f"Revoke epoch {epoch}?", abort=True, err=True)
-    answer = _call(path, "POST", "/v1/keys/revoke", {"epoch": epoch})
+    answer = call(socket, "POST", "/v1/keys/revoke", {"epoch": epoch})
     click.echo(f"epoch {epoch} is revoked, epoch {current_epoch(answer)} is current")
 
 
 @keys.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_backend)
 @config_option
 @_output_option
 @click.option(
@@ -91,7 +97,7 @@ def export(name: str | None, path: Path, output: Path | None, watch: Path | None
 
 @keys.command()
 @config_option
-@click.option("--output", "-o", type=_FILE, required=True, help="Where to write the backup, mode 0600.")
+@click.option("--output", "-o", type=FILE, required=True, help="Where to write the backup, mode 0600.")
 def backup(path: Path, output: Path) -> None:
     """Copy the keyring to a safe place. The copy is as secret as the keyring, and encrypted if that is."""
     from ntspool.app.export import key_store, write
@@ -100,7 +106,7 @@ def backup(path: Path, output: Path) -> None:
 
 
 @keys.command()
-@click.argument("backup_file", metavar="FILE", type=_FILE)
+@click.argument("backup_file", metavar="FILE", type=FILE)
 @config_option
 @click.option("--replace", is_flag=True, help="Replace the keyring that stands, which then is lost.")
 def restore(backup_file: Path, path: Path, replace: bool) -> None:
@@ -109,11 +115,3 @@ def restore(backup_file: Path, path: Path, replace: bool) -> None:
 
     restored = key_store(path).restore(read(backup_file), replace=replace)
     click.echo(f"restored; epoch {restored.current.number} is current. `kill -HUP` a running gateway")
-
-
-def _call(path: Path, method: str, resource: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    from ntspool.app import declared
-    from ntspool.app.adminclient import call
-    from ntspool.config import load
-
-    return call(declared.admin_socket(load(path)), method, resource, body)

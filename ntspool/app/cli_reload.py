@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ntspool.app.cli_keys import config_option
+from ntspool.app.cli_options import gateway_options
 
 _PATIENCE = 600.0
 """Seconds for replacing all workers: each must start, and the one in its place finish its sessions."""
@@ -12,14 +12,11 @@ _PATIENCE = 600.0
 
 @click.command()
 @click.option("--workers", is_flag=True, help="Replace the worker processes instead, one by one; no client notices.")
-@config_option
-def reload(path: Path, workers: bool) -> None:
+@gateway_options
+def reload(socket: Path, workers: bool) -> None:
     """Take over configuration, certificates and keys; print every mistake and exit with 2 if nothing was changed."""
-    from ntspool.app import declared
     from ntspool.app.adminclient import call
-    from ntspool.config import load
 
-    socket = declared.admin_socket(load(path))
     if workers:
         call(socket, "POST", "/v1/workers/replace", timeout=_PATIENCE)
         click.echo("every worker is replaced")

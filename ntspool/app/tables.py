@@ -1,7 +1,11 @@
 """What commands print: text tables in chronyc's manner, from the admin API's answers."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
+
+Rows = tuple[Sequence[str], Sequence[Sequence[object]]]
+"""The header of a CSV file, and its rows: numbers in base units, None for what is not known."""
 
 _DAY = 86400
 
@@ -20,7 +24,7 @@ def keys_status(status: dict[str, Any]) -> str:
             each["backend"],
             each["address"],
             each["state"],
-            *(_proof(each["proved"].get(str(number)), now) for number in numbers),
+            *(ago(each["proved"].get(str(number)), now) for number in numbers),
             "-" if each["minting"] is None else str(each["minting"]),
         )
         for each in status["backends"]
@@ -40,6 +44,24 @@ def keys_status(status: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+KEYS_HEAD = ("backend", "address", "state", "minting", "epoch", "epoch_state", "proved", "waits")
+
+
+def keys_rows(status: dict[str, Any]) -> Rows:
+    """Return the header and the rows of CSV, one for each address and living epoch; `proved` is when, Unix seconds."""
+    told = [
+        (
+            *(each[key] for key in ("backend", "address", "state", "minting")),
+            *(epoch[key] for key in ("epoch", "state")),
+            each["proved"].get(str(epoch["epoch"])),
+            each["waits"],
+        )
+        for each in status["backends"]
+        for epoch in status["epochs"]
+    ]
+    return KEYS_HEAD, told
+
+
 def current_epoch(status: dict[str, Any]) -> int:
     """Return the number of the current epoch."""
     return int(next(each["epoch"] for each in status["epochs"] if each["state"] == "current"))
@@ -51,6 +73,39 @@ def age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{int(seconds // length)}{unit}"
     return f"{int(max(0, seconds))}s"
+
+
+def moment(time: float) -> str:
+    """Return a moment as UTC to the second, as logs spell it."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ago(time: float | None, now: float) -> str:
+    """Return how long ago `time` was, `-` for never."""
+    return "-" if time is None else age(now - time)
+
+
+def span(seconds: float | None, *, signed: bool = False) -> str:
+    """Return a short time as chronyc spells it, `+123us`: in the smallest unit that takes at most four digits."""
+    if seconds is None:
+        return "-"
+    sign = ("-" if seconds < 0 else "+") if signed else ""
+    for unit, length in (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3)):
+        if abs(seconds) / length < 9999.5:
+            return f"{sign}{abs(seconds) / length:.0f}{unit}"
+    return f"{sign}{abs(seconds):.0f}s"
+
+
+def percent(part: float) -> str:
+    """Return a part of one in percent."""
+    return f"{100 * part:.1f}%"
+
+
+def lines(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return what `chronyc tracking` looks like: a label and a value on each line."""
+    told = list(pairs)
+    width = max(15, *(len(label) for label, _ in told))
+    return "".join(f"{label:<{width}} : {value}\n" for label, value in told)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -65,14 +120,10 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Iterable[in
         )
         return "  ".join(cells).rstrip()
 
-    lines = [line(head), "=" * (sum(widths) + 2 * (len(widths) - 1)), *map(line, rows)]
-    return "\n".join(lines) + "\n"
+    drawn = [line(head), "=" * (sum(widths) + 2 * (len(widths) - 1)), *map(line, rows)]
+    return "\n".join(drawn) + "\n"
 
 
 def _agent(agent: dict[str, Any], now: float) -> tuple[str, ...]:
     proved = ",".join(map(str, agent["proved"])) or "-"
-    return (agent["backend"], age(now - agent["seen"]), _proof(agent["reported"], now), proved, agent["failure"] or "-")
-
-
-def _proof(since: float | None, now: float) -> str:
-    return "-" if since is None else age(now - since)
+    return (agent["backend"], age(now - agent["seen"]), ago(agent["reported"], now), proved, agent["failure"] or "-")
