@@ -15,6 +15,8 @@ _WAIT = 30
 """Seconds that the gateway may keep a question open while nothing happens."""
 _PATIENCE = 15.0
 """Seconds beyond that after which the gateway is taken to be gone."""
+_PAUSE = 0.2
+"""Seconds between two questions when nothing has happened: a gateway that ends answers at once."""
 
 
 @click.command()
@@ -45,6 +47,8 @@ def events(socket: Path, form: Form, *, follow: bool, after: int | None, lines: 
 
 def _later(socket: Path, newest: int) -> Iterator[list[dict[str, Any]]]:
     """Yield events after the number `newest` for ever, as they happen; raises UnreachableError once it is gone."""
+    import time
+
     from ntspool.app.adminclient import call_list
     from ntspool.errors import UnreachableError
 
@@ -56,6 +60,8 @@ def _later(socket: Path, newest: int) -> Iterator[list[dict[str, Any]]]:
         if batch:
             newest = batch[-1]["number"]
             yield batch
+        else:
+            time.sleep(_PAUSE)
 
 
 def _print(form: Form, batch: list[dict[str, Any]], *, first: bool = False) -> None:

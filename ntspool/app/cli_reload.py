@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ntspool.app.cli_options import gateway_options
+from ntspool.app.cli_options import Form, form_options, gateway_options, show
 
 _PATIENCE = 600.0
 """Seconds for replacing all workers: each must start, and the one in its place finish its sessions."""
@@ -12,14 +12,19 @@ _PATIENCE = 600.0
 
 @click.command()
 @click.option("--workers", is_flag=True, help="Replace the worker processes instead, one by one; no client notices.")
+@form_options
 @gateway_options
-def reload(socket: Path, workers: bool) -> None:
-    """Take over configuration, certificates and keys; print every mistake and exit with 2 if nothing was changed."""
+def reload(socket: Path, form: Form, *, workers: bool) -> None:
+    """Take over configuration, certificates and keys, and print the difference.
+
+    If there is a mistake, all of them are printed, nothing is changed, and the exit code is 2.
+    """
     from ntspool.app.adminclient import call
+    from ntspool.app.tables_reload import reload_page, reload_rows
 
     if workers:
         call(socket, "POST", "/v1/workers/replace", timeout=_PATIENCE)
         click.echo("every worker is replaced")
         return
-    waiting = call(socket, "POST", "/v1/reload")["restart"]
-    click.echo("reloaded" + (f"; a restart is needed for {', '.join(waiting)}" if waiting else ""))
+    answer = call(socket, "POST", "/v1/reload")
+    show(form, answer, lambda: reload_page(answer), lambda: reload_rows(answer))

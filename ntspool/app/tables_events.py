@@ -6,7 +6,7 @@ from typing import Any
 from ntspool.app.tables import moment
 
 CSV_HEAD = ("number", "time", "event", "level", "subject", "cause", "before", "after")
-_WIDTHS = (20, 7, 18, 16, 20)  # time, level, event, subject, change; what is longer pushes its own line only
+_WIDTHS = (20, 7, 22, 24, 14)  # time, level, event, subject, change; what is longer pushes its own line only
 _TOLD = ("Time", "Level", "Event", "Subject", "Change", "Cause")
 
 

@@ -22,8 +22,9 @@ CSV_HEAD = (
 
 
 def went_well(found: Sequence[dict[str, Any]]) -> bool:
-    """Tell whether every address that could be probed was good, and some could."""
-    return any(each["sent"] for each in found) and all(each["good"] for each in found if each["sent"])
+    """Tell whether every address that could be probed was good with every AEAD, and some could."""
+    sent = [each for each in found if each["sent"]]
+    return bool(sent) and all(each["good"] and all(aead["good"] for aead in each["aeads"]) for each in sent)
 
 
 def probe_page(found: Sequence[dict[str, Any]]) -> str:

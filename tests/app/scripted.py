@@ -57,7 +57,7 @@ def scripted(path, answers):
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _serve
+        do_GET = do_POST = _serve  # noqa: N815  what BaseHTTPRequestHandler calls
 
         def address_string(self):
             return "a command"

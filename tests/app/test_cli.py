@@ -39,15 +39,23 @@ def test_help_lists_the_commands():
     commands = re.findall(r"^  ([a-z-]+)  ", result.stdout.partition("Commands:")[2], re.MULTILINE)
     assert commands == [
         "agent",
+        "agents",
         "backend",
+        "backends",
         "bench",
         "check-config",
+        "completions",
         "demo",
+        "events",
         "keys",
+        "probe",
         "query",
         "reload",
         "serve",
+        "sessions",
+        "status",
         "timeserver",
+        "wait",
     ]
 
 

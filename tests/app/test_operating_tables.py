@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ntspool.app import tables_backends, tables_events, tables_probe, tables_sessions, tables_status
+from ntspool.app import tables_events, tables_probe, tables_sessions, tables_status
 from ntspool.app.colours import paint, wanted
 from ntspool.app.problems import problems
 from ntspool.app.tables import keys_rows, span
