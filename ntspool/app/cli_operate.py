@@ -57,7 +57,7 @@ def ready(name: str, socket: Path, form: Form) -> None:
 def _weight(value: str) -> int | None:
     if value == _DECLARED:
         return None
-    if not value.isdecimal() or int(value) > _HIGHEST_WEIGHT:
+    if not (value.isascii() and value.isdecimal()) or int(value) > _HIGHEST_WEIGHT:
         raise click.BadParameter(f"{value!r}; expected 0 to {_HIGHEST_WEIGHT}, or `{_DECLARED}`")
     return int(value)
 

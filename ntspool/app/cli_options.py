@@ -1,6 +1,7 @@
 """What many commands have in common: which gateway to ask, how to print, and names that complete themselves."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Form = Literal["text", "json", "csv"]
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+_SOCKET_VARIABLE = "NTSPOOL_SOCKET"
 DEFAULT_CONFIG = Path("/etc/ntspool/backends.yaml")
 COMPLETION_TIMEOUT = 0.5
 """Seconds in which a gateway must name its backends to a shell."""
@@ -25,8 +27,8 @@ _socket_option = click.option(
     "--socket",
     "-s",
     type=FILE,
-    envvar="NTSPOOL_SOCKET",
-    help="The gateway's admin socket, or $NTSPOOL_SOCKET.  [default: the one that --config tells]",
+    envvar=_SOCKET_VARIABLE,
+    help=f"The gateway's admin socket, or ${_SOCKET_VARIABLE}.  [default: the one that --config tells]",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
@@ -105,8 +107,9 @@ def complete_backend(context: click.Context, _parameter: click.Parameter, begun:
     """Return the backends of the running gateway whose names begin so; none, silently, when it does not answer."""
     from ntspool.app.adminclient import call
 
+    told = context.params.get("socket") or os.environ.get(_SOCKET_VARIABLE)
     try:
-        socket = _socket(context.params.get("path") or DEFAULT_CONFIG, context.params.get("socket"))
+        socket = _socket(context.params.get("path") or DEFAULT_CONFIG, Path(told) if told else None)
         view = call(socket, "GET", "/v1/status", timeout=COMPLETION_TIMEOUT)
         return [each["name"] for each in view["backends"] if each["name"].startswith(begun)]
     except (NtspoolError, LookupError, TypeError):

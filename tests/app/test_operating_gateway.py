@@ -21,7 +21,7 @@ def around(tmp_path, pki):
 
 
 def _play(around, scene):
-    """Run `scene(gateway, time_servers, ask)` with a gateway that serves; `ask` runs one of ntspool's commands on it."""
+    """Run `scene(gateway, time_servers, ask)` with a gateway that serves; `ask` runs a command of ntspool on it."""
 
     def ask(*words):
         return asyncio.to_thread(run_ntspool, *words, "--config", around.config)

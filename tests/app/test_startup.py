@@ -27,6 +27,7 @@ HEAVY = {
 PROGRAM = """
 import json, sys
 from ntspool.app.cli import main
+sys.argv[0] = "ntspool"
 try:
     main()
 except SystemExit as end:
@@ -88,14 +89,17 @@ def test_help_imports_nothing_heavy_and_no_yaml(words):
 
 def test_completing_a_name_imports_nothing_heavy(tmp_path):
     with scripted(tmp_path / "admin.sock", {("GET", "/v1/status"): views.gateway()}):
-        words = {
-            "COMP_WORDS": "ntspool backend drain ntp",
-            "COMP_CWORD": "3",
-            "NTSPOOL_SOCKET": str(tmp_path / "admin.sock"),
-        }
+        words = {"COMP_WORDS": "ntspool backend drain ntp", "COMP_CWORD": "3"}
         code, modules, out = _imported(
-            **words, **{"_-C_COMPLETE": "bash_complete", "_NTSPOOL_COMPLETE": "bash_complete"}
+            **words, NTSPOOL_SOCKET=str(tmp_path / "admin.sock"), _NTSPOOL_COMPLETE="bash_complete"
         )
     assert code == 0
     assert HEAVY & {each.partition(".")[0] for each in modules} == set()
-    assert out
+    assert out.splitlines() == [
+        "plain,ntp-1",
+        "plain,ntp-2",
+        "plain,ntp-4",
+        "plain,ntp-5",
+        "plain,ntp-6",
+        "plain,ntp-7",
+    ]
