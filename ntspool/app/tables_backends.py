@@ -175,7 +175,7 @@ def _address_row(address: dict[str, Any], now: float) -> tuple[str, ...]:
         "-" if address["stratum"] is None else str(address["stratum"]),
         str(address["probes"]),
         str(address["failures"]),
-        "; ".join(filter(None, (address["cause"], address["keys"]))),
+        "; ".join(dict.fromkeys(filter(None, (address["cause"], address["keys"])))),
     )
 
 

@@ -394,7 +394,10 @@ def test_reload_takes_over_and_tells_how_that_went(around):
     steps = [*_play(around, scene), _run("reload", *config), _run("reload", "--workers", *config)]
     assert [(each.returncode, each.stdout) for each in steps] == [
         (0, "reloaded\n"),
-        (0, "reloaded; a restart is needed for listen\n"),
+        (
+            0,
+            f"listen: 127.0.0.1:{around.ke_port} -> 127.0.0.2:4460\nreloaded; a restart is needed for listen\n",
+        ),
         (2, ""),
         (2, ""),
         (0, "every worker is replaced\n"),

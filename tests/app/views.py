@@ -230,3 +230,82 @@ def listed(value):
     if isinstance(value, dict):
         return {key: listed(each) for key, each in value.items()}
     return [listed(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def documented():
+    """Return the gateway of docs/commands.md: three backends, of which one has lost its keys."""
+    certificate = CertificateView(("ntp-pool.example.com",), NOW + 61.5 * DAY)
+    good = {"sessions": 81244, "share": 0.4995, "fair_share": 0.5}
+    backends = (
+        backend("ntp-1", [address("192.0.2.1"), address("2001:db8::1", offset=0.000098, delay=0.0198)], **good),
+        backend(
+            "ntp-2",
+            [address("192.0.2.2", "DOWN", "NTS NAK", keys="NTS NAK")],
+            "DOWN",
+            cause="NTS NAK",
+            since=NOW - 720,
+            sessions=40211,
+            share=0.2472,
+            minting=None,
+        ),
+        backend(
+            "ntp-3",
+            [address("192.0.2.3", offset=-0.000211, delay=0.0043)],
+            effective_weight=5.0,
+            sessions=41195,
+            share=0.2533,
+            fair_share=0.3333,
+            cookies="ntpsec",
+            regions=("de",),
+        ),
+    )
+    sessions = SessionsView(
+        outcomes={"ok": 162650, "tls failed": 812, "closed by client": 95, "refused": 3, "timeout": 12},
+        reasons={"no application protocol": 640, "unknown ca": 172, "no common AEAD": 3},
+        turned_away={"address rate": 407, "overload": 0},
+        aeads={SIV: 121988, GCM: 40662},
+        duration=HistogramView(
+            (0.001, 0.0025, 0.005, 0.01, 0.1, 1.0), (310, 98420, 158711, 160960, 163402, 163560), 163572, 523.4
+        ),
+        rate=3.2,
+        open=1,
+    )
+    proved = {"10": NOW - 3 * DAY, "11": NOW - 2 * DAY}
+    told = [
+        {"backend": name, "address": where, "state": "UP", "minting": 10, "proved": proved, "waits": None}
+        for name, where in (
+            ("ntp-1", "192.0.2.1"),
+            ("ntp-1", "2001:db8::1"),
+            ("ntp-2", "192.0.2.2"),
+            ("ntp-3", "192.0.2.3"),
+        )
+    ]
+    known = {"seen": NOW - 5, "reported": NOW - 3 * DAY, "proved": [9, 10, 11], "failure": None}
+    failing = {
+        "seen": NOW - 8,
+        "reported": NOW - 700,
+        "proved": [],
+        "failure": "chronyd has not answered `chronyc rekey`",
+    }
+    status = keys(
+        backends=told,
+        agents=[{"backend": "ntp-1", **known}, {"backend": "ntp-2", **failing}],
+    )
+    return gateway(
+        backends=backends,
+        sessions=sessions,
+        keys=status,
+        workers=WorkersView(4, (101, 102, 103, 104), 0, 4),
+        certificates=(certificate,),
+        names=("ntp-pool.example.com",),
+    )
+
+
+def documented_events():
+    """Return what has happened to that gateway."""
+    told = (
+        EventView(41, NOW - 3 * DAY, "keys rotated", "info", "epoch 10", "", "", ""),
+        EventView(42, NOW - 3600, "admin state", "info", "ntp-3", "the admin API", "ready", "ready, weight 5"),
+        EventView(43, NOW - 720, "backend DOWN", "warning", "ntp-2 192.0.2.2", "NTS NAK", "UP", "DOWN"),
+    )
+    return listed([asdict(each) for each in told])
