@@ -67,7 +67,7 @@ def _later(socket: Path, newest: int) -> Iterator[list[dict[str, Any]]]:
 def _print(form: Form, batch: list[dict[str, Any]], *, first: bool = False) -> None:
     import json
 
-    from ntspool.app.colours import paint, wanted
+    from ntspool.app.colours import shown
     from ntspool.app.tables_events import CSV_HEAD, event_line, event_row, events_head
 
     match form:
@@ -78,5 +78,5 @@ def _print(form: Form, batch: list[dict[str, Any]], *, first: bool = False) -> N
             return
         case "text":
             text = (events_head() if first else "") + "".join(map(event_line, batch))
-            text = paint(text) if wanted(sys.stdout) else text
+            text = shown(text, sys.stdout)
     click.echo(text, nl=False)

@@ -71,10 +71,9 @@ def show(form: Form, answer: object, text: Callable[[], str], rows: Callable[[],
         case "csv":
             show_rows(*rows())
         case "text":
-            from ntspool.app.colours import paint, wanted
+            from ntspool.app.colours import shown
 
-            shown = text()
-            click.echo(paint(shown) if wanted(sys.stdout) else shown, nl=False)
+            click.echo(shown(text(), sys.stdout), nl=False)
 
 
 def show_rows(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -112,7 +111,7 @@ def complete_backend(context: click.Context, _parameter: click.Parameter, begun:
         socket = _socket(context.params.get("path") or DEFAULT_CONFIG, Path(told) if told else None)
         view = call(socket, "GET", "/v1/status", timeout=COMPLETION_TIMEOUT)
         return [each["name"] for each in view["backends"] if each["name"].startswith(begun)]
-    except (NtspoolError, LookupError, TypeError):
+    except (NtspoolError, LookupError, TypeError, AttributeError):
         return []
 
 

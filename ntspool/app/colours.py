@@ -1,4 +1,4 @@
-"""Colours for terminals: they repeat what the words say, and are never needed."""
+"""What terminals get: nothing that could command them, and colours, which repeat what the words say."""
 
 import os
 import re
@@ -8,6 +8,12 @@ _RED, _YELLOW, _GREEN = 31, 33, 32
 _WORDS = {"DOWN": _RED, "NOT": _RED, "PANIC": _RED, "error": _RED, "Problem": _RED}
 _WORDS |= {"DRAIN": _YELLOW, "MAINT": _YELLOW, "warning": _YELLOW, "UP": _GREEN}
 _STATE = re.compile(rf"(?<![\w.-])(UP \d+/\d+|DOWN \d+/\d+|{'|'.join(_WORDS)})(?![\w.-])")
+
+
+def shown(text: str, stream: TextIO) -> str:
+    """Return `text` as it is to be printed to `stream`: with nothing but printable characters in its lines."""
+    lines = "\n".join("".join(each if each.isprintable() else "?" for each in line) for line in text.split("\n"))
+    return paint(lines) if wanted(stream) else lines
 
 
 def wanted(stream: TextIO) -> bool:

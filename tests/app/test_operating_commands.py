@@ -281,7 +281,7 @@ def test_names_of_backends_complete_themselves(gateway, words):
     assert _completed(*words, "ams", socket=gateway.socket) == (["plain,amsterdam-3.ntp.example.net"], "")
 
 
-@pytest.mark.parametrize("answer", [(500, {"error": "no"}), {"backends": 7}, {}, [], {"backends": [{}]}])
+@pytest.mark.parametrize("answer", [(500, {"error": "no"}), {"backends": 7}, {}, [], {"backends": [{"name": 7}]}])
 def test_no_name_completes_silently_where_no_gateway_answers(gateway, answer):
     gateway.answers["GET", "/v1/status"] = answer
     assert _completed("probe", "n", socket=gateway.socket) == ([], "")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ntspool.app import tables_events, tables_probe, tables_sessions, tables_status
-from ntspool.app.colours import paint, wanted
+from ntspool.app.colours import paint, shown, wanted
 from ntspool.app.problems import problems
 from ntspool.app.tables import keys_rows, span
 from ntspool.app.tables_backends import backend_page, backends_rows, backends_table
@@ -186,6 +186,10 @@ def test_colours_repeat_what_words_say():
         "ntp-1  \x1b[32mUP\x1b[0m  \x1b[33mUP 2/3\x1b[0m  \x1b[31mDOWN 1/2\x1b[0m  \x1b[33mDRAIN\x1b[0m"
     )
     assert paint("UPS-1.DOWN SETUP NOTE") == "UPS-1.DOWN SETUP NOTE"
+
+
+def test_what_others_have_chosen_commands_no_terminal():
+    assert shown("UP \x1b[2J\u202e\r\n\u00e9 \x9b", io.StringIO()) == "UP ?[2J??\n\u00e9 ?"
 
 
 def test_colours_are_for_terminals(monkeypatch):
