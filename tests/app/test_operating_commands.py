@@ -281,6 +281,23 @@ def test_names_of_backends_complete_themselves(gateway, words):
     assert _completed(*words, "ams", socket=gateway.socket) == (["plain,amsterdam-3.ntp.example.net"], "")
 
 
+def test_bash_completes_by_the_script(gateway):
+    script = command("completions", "bash").out
+    program = Path(sys.executable).with_name("ntspool")
+    asking = (
+        f'COMP_WORDS=(ntspool backend drain ams); COMP_CWORD=3; _ntspool_completion {program}; echo "${{COMPREPLY[@]}}"'
+    )
+    result = subprocess.run(
+        ["bash", "-c", f"{script}\n{asking}"],
+        env={**os.environ, "NTSPOOL_SOCKET": str(gateway.socket)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (result.stdout, result.stderr) == ("amsterdam-3.ntp.example.net\n", "")
+
+
 @pytest.mark.parametrize("answer", [(500, {"error": "no"}), {"backends": 7}, {}, [], {"backends": [{"name": 7}]}])
 def test_no_name_completes_silently_where_no_gateway_answers(gateway, answer):
     gateway.answers["GET", "/v1/status"] = answer
