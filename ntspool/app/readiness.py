@@ -8,6 +8,8 @@ from ntspool.errors import UnreachableError
 
 PAUSE = 0.25
 """Seconds between two looks."""
+_MOST = 3
+"""How many problems are told as the reason."""
 
 
 def wait_ready(
@@ -30,7 +32,7 @@ def wait_ready(
         else:
             if view["ready"]:
                 return None
-            reason = "; ".join(problems(view))
+            reason = "; ".join(problems(view)[:_MOST])
         left = end - clock()
         if left <= 0:
             return reason

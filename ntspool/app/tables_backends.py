@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ntspool.app.tables import Rows, age, ago, lines, percent, span, table
+from ntspool.pool.causes import Cause
 
 _RIGHT = range(3, 12)
+_SILENT = {str(each) for each in (Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.REFUSED, Cause.UNREACHABLE)}
 CSV_HEAD = (
     "name",
     "state",
@@ -128,15 +130,20 @@ def _rows(backend: dict[str, Any], now: float, *, numeric: bool) -> Iterator[tup
             _place(each) if numeric else _family(each),
             weight(backend) if first else "",
             ago(each["checked"], now),
-            span(each["offset"], signed=True),
-            span(each["delay"]),
-            "-" if each["stratum"] is None else str(each["stratum"]),
+            *_measured(each),
             *(own if first else ("",) * len(own)),
             "; ".join(_causes(each)),
         )
         first = False
     if first:
         yield (backend["name"], backend["state"], "-", weight(backend), "-", "-", "-", "-", *own, backend["cause"])
+
+
+def _measured(address: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what was measured last, of an address that is still there to be measured."""
+    if address["stratum"] is None or (not address["up"] and address["kind"] in _SILENT):
+        return "-", "-", "-"
+    return span(address["offset"], signed=True), span(address["delay"]), str(address["stratum"])
 
 
 def _causes(address: dict[str, Any]) -> list[str]:

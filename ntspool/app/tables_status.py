@@ -98,7 +98,9 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Turned away", counts(sessions["turned_away"])
     yield from _keys(view["keys"])
     for each in view["certificates"]:
-        yield "Certificate", f"{int((each['not_after'] - now) // 86400)} days left, for {', '.join(each['names'])}"
+        left = each["not_after"] - now
+        ends = f"{age(left)} left" if left > 0 else f"expired {age(-left)} ago"
+        yield "Certificate", f"{ends}, for {', '.join(each['names'])}"
     died = f"{workers['deaths']} died, {workers['replaced']} replaced"
     yield "Workers", f"{len(workers['pids'])} of {workers['wanted']}, {died}"
 

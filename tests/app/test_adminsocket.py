@@ -1,6 +1,10 @@
 """Where commands find the gateway, told without checking the configuration: as the gateway itself finds it."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ntspool import config
 from ntspool.app import declared
@@ -49,6 +53,14 @@ def test_what_cannot_be_read_is_told(tmp_path, content, words):
         path.write_bytes(content.encode("latin-1"))
     with pytest.raises(ConfigError, match=words):
         find_socket(path)
+
+
+@given(st.binary(max_size=60) | st.text("{}[]:,-&*!|>'\"#%@ \nastdmincoke", max_size=40).map(str.encode))
+def test_no_file_breaks_a_command(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(content)
+    with contextlib.suppress(ConfigError):
+        assert find_socket(path).is_absolute()
 
 
 @pytest.mark.parametrize(

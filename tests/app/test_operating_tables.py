@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ntspool.app import tables_events, tables_probe, tables_sessions, tables_status
 from ntspool.app.colours import paint, shown, wanted
 from ntspool.app.problems import problems
-from ntspool.app.tables import keys_rows, span
+from ntspool.app.tables import keys_rows, span, table
 from ntspool.app.tables_backends import backend_page, backends_rows, backends_table
 from tests.app import views
 from tests.app.scripted import command, scripted
@@ -129,6 +131,35 @@ def test_a_table_is_as_wide_as_the_longest_name():
     assert row.startswith(f"{name}  UP     v4")
     assert head.index("State") == row.index("UP")
     assert len(rule) == len(head)
+
+
+def test_what_was_measured_before_an_address_fell_silent_is_not_shown():
+    silent = views.address("192.0.2.1", "DOWN", "no answer", offset=0.001, delay=0.02, stratum=2)
+    liar = views.address("192.0.2.2", "DOWN", "offset vote (+3.000 s)", offset=3.0, delay=0.02, stratum=2)
+    view = {**views.well(), "backends": [views.asdict(views.backend("ntp-1", [silent, liar], "DOWN"))]}
+    first, second = backends_table(view, numeric=True).splitlines()[2:]
+    assert first.split()[5:8] == ["-", "-", "-"]
+    assert second.split()[3:6] == ["+3000ms", "20ms", "2"]
+
+
+CELLS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
+
+
+@given(
+    st.integers(1, 5).flatmap(lambda width: st.lists(st.tuples(*[CELLS] * width), min_size=1, max_size=5)), st.data()
+)
+def test_columns_hold_whatever_is_in_them(rows, data):
+    right = data.draw(st.sets(st.integers(0, len(rows[0]) - 1)))
+    head, rule, *told = table(rows[0], rows[1:], right).splitlines()
+    assert set(rule) == {"="}
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    assert len(rule) == sum(widths) + 2 * (len(widths) - 1)
+    for line, row in zip([head, *told], rows, strict=True):
+        start = 0
+        for column, width in enumerate(widths):
+            cell = line.ljust(len(rule))[start : start + width]
+            assert cell == (row[column].rjust(width) if column in right else row[column].ljust(width))
+            start += width + 2
 
 
 def test_numbers_in_csv_are_in_base_units():

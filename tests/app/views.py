@@ -108,7 +108,12 @@ def gateway(**more):
         ),
         backend("amsterdam-3.ntp.example.net", [address("192.0.2.3", port=11123)], "DRAIN", "drain", sessions=1234567),
         backend(
-            "ntp-4", [address("192.0.2.4", "MAINT", checked=None, aeads=())], "MAINT", "maint", sessions=0, share=0.0
+            "ntp-4",
+            [address("192.0.2.4", "MAINT", checked=None, answered=None, probes=0, aeads=())],
+            "MAINT",
+            "maint",
+            sessions=0,
+            share=0.0,
         ),
         backend(
             "ntp-5",
