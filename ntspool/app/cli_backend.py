@@ -4,17 +4,12 @@ from pathlib import Path
 
 import click
 
-from ntspool.app import cli_edit
 from ntspool.app.cli_options import config_option, name_argument
 
 
 @click.group()
 def backend() -> None:
-    """Show, operate, add, change, remove and enrol single backends."""
-
-
-for command in (cli_edit.add, cli_edit.set_keys, cli_edit.remove):
-    backend.add_command(command)
+    """Show, operate and enrol single backends."""
 
 
 @backend.command()

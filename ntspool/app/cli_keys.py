@@ -39,23 +39,26 @@ def status(socket: Path, form: Form) -> None:
 
 
 @keys.command()
+@form_options
 @gateway_options
-def rotate(socket: Path) -> None:
+def rotate(socket: Path, form: Form) -> None:
     """Rotate now, if that costs no client an NTS NAK; exit with 4 and say who it waits for if it would."""
     from ntspool.app.adminclient import call
-    from ntspool.app.tables import current_epoch
+    from ntspool.app.tables import current_epoch, keys_rows
 
-    click.echo(f"epoch {current_epoch(call(socket, 'POST', '/v1/keys/rotate'))} is current")
+    answer = call(socket, "POST", "/v1/keys/rotate")
+    show(form, answer, lambda: f"epoch {current_epoch(answer)} is current\n", lambda: keys_rows(answer))
 
 
 @keys.command()
 @click.argument("epoch", type=click.IntRange(min=0))
+@form_options
 @gateway_options
 @_yes_option
-def revoke(epoch: int, socket: Path, yes: bool) -> None:
+def revoke(epoch: int, socket: Path, form: Form, *, yes: bool) -> None:
     """Drop EPOCH at once, everywhere: its keys are in wrong hands. Clients with its cookies make a new key exchange."""
     from ntspool.app.adminclient import call
-    from ntspool.app.tables import current_epoch
+    from ntspool.app.tables import current_epoch, keys_rows
 
     known = {each["epoch"]: each for each in call(socket, "GET", "/v1/keys")["epochs"]}
     if epoch in known and not yes:
@@ -67,7 +70,8 @@ def revoke(epoch: int, socket: Path, yes: bool) -> None:
         )
         click.confirm(f"Revoke epoch {epoch}?", abort=True, err=True)
     answer = call(socket, "POST", "/v1/keys/revoke", {"epoch": epoch})
-    click.echo(f"epoch {epoch} is revoked, epoch {current_epoch(answer)} is current")
+    told = f"epoch {epoch} is revoked, epoch {current_epoch(answer)} is current\n"
+    show(form, answer, lambda: told, lambda: keys_rows(answer))
 
 
 @keys.command()

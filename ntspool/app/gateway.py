@@ -131,7 +131,7 @@ class Gateway:
 
     def view(self) -> GatewayView:
         """Return what is shown of this gateway now."""
-        return self._viewer.gateway(self._config, self._listening, self._backends, self._served)
+        return self._viewer.gateway(self._config, self._listening, self._backends)
 
     async def start(self) -> None:
         """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.

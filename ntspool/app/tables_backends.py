@@ -95,8 +95,14 @@ def sentence(backend: dict[str, Any]) -> str:
 
 def shown_state(backend: dict[str, Any]) -> str:
     """Return a backend's state in HAProxy's words; one on its way shows how far it is."""
-    shown = [each["state"] for each in backend["addresses"]]
-    return shown[0] if backend["state"] in {"UP", "DOWN"} and len(shown) == 1 else str(backend["state"])
+    addresses = backend["addresses"]
+    return _state(backend, addresses[0]) if len(addresses) == 1 else str(backend["state"])
+
+
+def _state(backend: dict[str, Any], address: dict[str, Any]) -> str:
+    """Return the state of one address; it answers, yet is DOWN, while no epoch of its backend's keys is proved."""
+    told = backend["admin"] == "ready" and not (backend["state"] == "DOWN" and address["up"])
+    return str(address["state"] if told else backend["state"])
 
 
 def weight(backend: dict[str, Any]) -> str:
@@ -126,7 +132,7 @@ def _rows(backend: dict[str, Any], now: float, *, numeric: bool) -> Iterator[tup
     for each in backend["addresses"]:
         yield (
             backend["name"] if first else "",
-            each["state"] if backend["admin"] == "ready" else backend["state"],
+            _state(backend, each),
             _place(each) if numeric else _family(each),
             weight(backend) if first else "",
             ago(each["checked"], now),

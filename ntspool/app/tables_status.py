@@ -107,7 +107,7 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _backends(view: dict[str, Any]) -> str:
     addresses = [
-        (":" in one["address"], one["up"] and each["admin"] == "ready")
+        (":" in one["address"], one["up"] and each["state"] == "UP")
         for each in view["backends"]
         for one in each["addresses"]
     ]

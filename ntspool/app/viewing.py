@@ -32,7 +32,7 @@ _FAMILIES = {4: "IPv4", 6: "IPv6"}
 
 
 class Viewer:
-    """Makes views of one gateway; `note` every snapshot that is published, or nothing tells since when a state holds.
+    """Makes views of one gateway, as of the snapshot that was noted last: `note` every one that is published.
 
     `clock` returns Unix seconds.
     """
@@ -47,10 +47,11 @@ class Viewer:
         self._clock = clock
         self._started = clock()
         self._since: dict[str, tuple[str, float]] = {}
+        self._snapshot: Snapshot
 
     def note(self, snapshot: Snapshot) -> None:
-        """Take note of the backends' states."""
-        now = self._clock()
+        """Take note of what is published from now."""
+        now, self._snapshot = self._clock(), snapshot
         states = {each.backend.name: self._state(each) for each in snapshot.serving}
         self._since = {
             name: held if (held := self._since.get(name)) and held[0] == state else (state, now)
@@ -58,21 +59,22 @@ class Viewer:
         }
 
     def gateway(
-        self, declared: config.Config, listening: Iterable[config.Listen], backends: Sequence[Backend], served: Snapshot
+        self, declared: config.Config, listening: Iterable[config.Listen], backends: Sequence[Backend]
     ) -> GatewayView:
         """Return the whole view; `backends` are those of the configuration, with the weights that stand there."""
+        snapshot = self._snapshot
         return GatewayView(
             version=__version__,
             now=self._clock(),
             started=self._started,
-            revision=served.revision,
-            ready=any(each.up for each in served.serving),
+            revision=snapshot.revision,
+            ready=any(each.up for each in snapshot.serving),
             names=declared.pool.names,
             listen=tuple(str(each.address) for each in listening),
             workers=WorkersView(self._workers.wanted, self._workers.pids, self._workers.deaths, self._workers.replaced),
-            backends=self._backends(backends, served),
+            backends=self._backends(backends),
             sessions=self.sessions(),
-            certificates=tuple(CertificateView(dns_names(each), not_after(each)) for each in served.certificates),
+            certificates=tuple(CertificateView(dns_names(each), not_after(each)) for each in snapshot.certificates),
             panicking=tuple(_FAMILIES[family] for family in sorted(self._checker.panicking)),
             vote=str(self._checker.vote),
             keys=self._keys.status(),
@@ -91,9 +93,9 @@ class Viewer:
             open=self._workers.open_sessions,
         )
 
-    def _backends(self, backends: Sequence[Backend], served: Snapshot) -> tuple[BackendView, ...]:
+    def _backends(self, backends: Sequence[Backend]) -> tuple[BackendView, ...]:
         known = {(each.backend.name, each.address): each for each in self._checker.status()}
-        serving = {each.backend.name: each for each in served.serving}
+        serving = {each.backend.name: each for each in self._snapshot.serving}
         weights = {name: _weight(each) if each.up else 0.0 for name, each in serving.items()}
         whole = sum(weights.values())
         return tuple(
@@ -145,13 +147,15 @@ def _weight(serving: Serving) -> float:
     return sum(weights) / len(weights) if weights else float(serving.backend.weight)
 
 
-def _cause(state: str, addresses: Iterable[AddressView]) -> str:
+def _cause(state: str, addresses: Sequence[AddressView]) -> str:
     """Return why a backend gets no clients, or fewer than all of its addresses would."""
     if state in (Mode.DRAIN.upper(), Mode.MAINT.upper()):
         return "an operator's order"
     causes = [each.cause or each.keys for each in addresses]
     found = next((cause for cause in causes if cause), "")
-    return "" if state == "UP" and all(each.up for each in addresses) else found
+    if state == "UP":
+        return "" if all(each.up for each in addresses) else found
+    return found or "its addresses have proved no epoch that they share"
 
 
 def _address(address: Address, backend: Backend, status: Status | None) -> AddressView:

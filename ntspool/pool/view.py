@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class CheckView:
-    """The health of one address with one AEAD: its state as HAProxy shows it, and why, if it is not well."""
+    """The health of one address with one AEAD: its state, `UP` or `DOWN`, and why, if it is not well."""
 
     aead: str
     state: str

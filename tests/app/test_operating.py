@@ -180,8 +180,11 @@ def test_a_weight_changes_the_shares(around, balance):
     around.config.write_text(f"balance: {balance}\n{around.config.read_text()}")
 
     async def scene(_):
-        async with _gateway(around):
+        async with _gateway(around) as gateway:
             before = (await _order(around, "ntp-1", "weight", {"weight": 250}))["fair_share"]
+            # What slots and `sticky` rank by, and what chance draws by.
+            assert [each.backend.weight for each in gateway.served.serving] == [250, 10]
+            assert [each.up[0].weight for each in gateway.served.serving] == [250, 10]
             heavy = await _servers(around, 120)
             await _order(around, "ntp-1", "weight", {"weight": 0})
             spare = await _servers(around, 20)
@@ -197,6 +200,29 @@ def test_a_weight_changes_the_shares(around, balance):
     else:
         # One client's network is one place in the order of weights; which it is, is the hash's to say.
         assert len(heavy) == 1
+
+
+def test_a_backend_that_is_down_is_shown_with_its_cause_and_since_when(around):
+    around.configure(panic=100)
+
+    async def scene(servers):
+        async with _gateway(around) as gateway:
+            up = gateway.view()
+            await servers["ntp-2"].stop()
+            await until(lambda: gateway.view().backends[1].state == "DOWN")
+            return up, gateway.view()
+
+    up, view = _play(around, scene)
+    assert [each.state for each in up.backends] == ["UP", "UP"]
+    assert (up.ready, up.vote, up.panicking, up.workers.wanted) == (True, "local clock", (), 1)
+    assert up.certificates[0].names[0] == "localhost"
+    assert up.certificates[0].not_after > up.now > up.started
+    one, two = view.backends
+    [address] = two.addresses
+    assert (two.cause, address.kind) == (address.cause, address.cause.partition(" (")[0])
+    assert address.failures_by_cause == {address.kind: address.failures}
+    assert two.since > one.since
+    assert (one.fair_share, two.fair_share, two.effective_weight) == (1.0, 0.0, 10.0)
 
 
 def test_a_probe_on_demand_tells_everything(around):
@@ -236,16 +262,16 @@ def test_counters_are_exact_over_two_workers_their_replacement_and_a_death(aroun
             await _servers(around, 5)
             await until(lambda: counted() == 30)
             os.kill(gateway.worker_pids[0], signal.SIGKILL)
-            await until(lambda: gateway.view().workers.deaths == 1)
+            await until(lambda: gateway.view().workers.deaths == 1 and len(gateway.worker_pids) == 2)
             died = counted()
             around.configure(workers=1)
-            await gateway.reload()
             await _servers(around, 5)
+            # What the one that goes has not told yet, it tells in the end.
+            await gateway.reload()
             await until(lambda: counted() == 35)
             return replaced, died, gateway.view()
 
     replaced, died, view = _play(around, scene)
-    # What a worker has not told when it finishes, it tells then.
     assert (replaced, died) == (25, 30)
     assert sum(each.sessions for each in view.backends) == 35
     assert view.sessions.aeads == {"AES-SIV-CMAC-256": 35}

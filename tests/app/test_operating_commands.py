@@ -133,6 +133,16 @@ def test_reload_prints_the_difference(gateway):
     )
 
 
+@pytest.mark.parametrize(("words", "told"), [(("rotate",), ""), (("revoke", "9", "--yes"), "epoch 9 is revoked, ")])
+def test_keys_are_changed_in_every_form(gateway, words, told):
+    gateway.answers |= {("GET", "/v1/keys"): views.keys()}
+    gateway.answers |= {("POST", f"/v1/keys/{words[0]}"): views.keys()}
+    ended = command("keys", *words, "--socket", gateway.socket)
+    assert (ended.code, ended.out) == (0, f"{told}epoch 10 is current\n")
+    assert json.loads(command("keys", *words, "--json", "--socket", gateway.socket).out) == views.keys()
+    assert command("keys", *words, "--csv", "--socket", gateway.socket).out.startswith("backend,address,state,minting,")
+
+
 @pytest.mark.parametrize(
     ("words", "resource", "numbers"),
     [

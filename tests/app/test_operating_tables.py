@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntspool.app import tables_events, tables_probe, tables_sessions, tables_status
+from ntspool.app import tables_backends, tables_events, tables_probe, tables_sessions, tables_status
 from ntspool.app.colours import paint, shown, wanted
 from ntspool.app.problems import problems
 from ntspool.app.tables import keys_rows, span, table
@@ -140,6 +140,17 @@ def test_what_was_measured_before_an_address_fell_silent_is_not_shown():
     first, second = backends_table(view, numeric=True).splitlines()[2:]
     assert first.split()[5:8] == ["-", "-", "-"]
     assert second.split()[3:6] == ["+3000ms", "20ms", "2"]
+
+
+def test_who_answers_but_has_not_the_keys_is_down():
+    answering = views.address("192.0.2.1", keys="keys behind (no epoch proved)")
+    down = views.asdict(views.backend("ntp-1", [answering], "DOWN", cause=answering.keys, minting=None))
+    view = {**views.well(), "backends": [down]}
+    row = backends_table(view, numeric=False).splitlines()[2]
+    assert row.split()[:2] == ["ntp-1", "DOWN"]
+    assert row.endswith("  -  keys behind (no epoch proved)")
+    assert tables_backends.sentence(down) == "ntp-1: DOWN, weight 10\n"
+    assert problems(view) == ["ntp-1 DOWN for 3d: keys behind (no epoch proved)"]
 
 
 CELLS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
