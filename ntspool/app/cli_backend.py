@@ -4,12 +4,17 @@ from pathlib import Path
 
 import click
 
+from ntspool.app import cli_edit
 from ntspool.app.cli_options import config_option, name_argument
 
 
 @click.group()
 def backend() -> None:
-    """Show, operate and enrol single backends."""
+    """Show, operate, add, change, remove and enrol single backends."""
+
+
+for command in (cli_edit.add, cli_edit.set_keys, cli_edit.remove):
+    backend.add_command(command)
 
 
 @backend.command()
