@@ -371,9 +371,13 @@ def test_a_new_certificate_is_noticed_and_a_broken_one_refused(around, pki, tmp_
         with capture_logs() as logs:
             around.write_certificate(chain.read_bytes(), pki.key.read_bytes())
             await until(lambda: any("new certificate refused" in entry["event"] for entry in logs))
-        return await around.session()
+        [told] = [each for each in gateway._events.after(0) if each.event == "certificates reloaded"]
+        return await around.session(), told
 
-    assert isinstance(_play(around, scene), Response)
+    reply, told = _play(around, scene)
+    assert isinstance(reply, Response)
+    assert told.before.startswith("valid until 20")
+    assert told.after.startswith("valid until 20")
 
 
 def test_a_busy_port_is_told(around):
