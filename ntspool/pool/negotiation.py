@@ -52,16 +52,19 @@ class Negotiator:
         """
         if PROTOCOL_NTPV4 not in request.protocols:
             return Answer(NO_COMMON_PROTOCOL, reason=NO_COMMON_PROTOCOL.reason.value)
-        if not self._balancer.serves_any(request.usable_aeads):
-            return Answer(NO_COMMON_AEAD, reason=NO_COMMON_AEAD.reason.value)
         choice = self._balancer.choose(request, client, _fraction(random[:8]))
         if choice is None:
-            family = client.family
-            reason = f"no backend for {family.name} is UP and serves these AEADs"
-            if not self._balancer.serves_family(family):
-                reason = f"no backend has an {family.name} address"
-            return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
+            return self._refuse(request, client)
         return Answer(self._response(choice, request, export, random[8:]), choice)
+
+    def _refuse(self, request: Request, client: Client) -> Answer:
+        if not self._balancer.serves_any(request.usable_aeads):
+            return Answer(NO_COMMON_AEAD, reason=NO_COMMON_AEAD.reason.value)
+        family = client.family
+        reason = f"no backend for {family.name} is UP and serves these AEADs"
+        if not self._balancer.serves_family(family):
+            reason = f"no backend has an {family.name} address"
+        return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
 
     def _response(self, choice: Choice, request: Request, export: Export, nonces: bytes) -> Response:
         aead, backend = choice.aead, choice.serving.backend

@@ -97,6 +97,8 @@ class Table:
         There must be one.
         """
         candidates, sums, spans = self._line
+        if not denied:
+            return candidates[min(bisect_right(sums, fraction * sums[-1]), len(candidates) - 1)]
         skipped = sorted(spans[name] for name in denied if name in spans)
         point = fraction * (sums[-1] - sum(end - start for start, end in skipped))
         for start, end in skipped:

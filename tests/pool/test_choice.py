@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntspool.pool.balance import TABLES, Balancer
+from ntspool.pool.balance import PLANS, TABLES, Balancer
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey, cookie_length
 from ntspool.pool.model import Backend, Client, Selection, Serving, UpAddress
 from ntspool.pool.names import Names
@@ -409,6 +409,13 @@ def test_no_client_can_make_the_tables_grow():
     for number, name in enumerate(names.groups):
         get(chooser, name, replace(REQUEST, server=f"ntp-{number % 5}", port=number))
     assert len(chooser._tables) <= TABLES
+
+
+def test_no_client_can_make_the_plans_grow():
+    chooser = balancer(fleet(2))
+    for number in range(PLANS + 50):
+        assert get(chooser, f"name-{number}.example", REQUEST)
+    assert len(chooser._plans) <= PLANS
 
 
 def test_a_backend_that_was_given_weight_since_can_be_had():
