@@ -47,6 +47,8 @@ class Choice(NamedTuple):
     def why(self) -> dict[str, object]:
         """Return what led to the choice, for the log; empty when nothing but chance and weight did."""
         asked = self.asked
+        if (asked, self.region, self.given_up) == (NOTHING, "", ()):
+            return {}
         words = {"slot": asked.slot, "pin": asked.pin, "group": asked.group, "region": self.region}
         told = {key: word for key, word in words.items() if word not in ("", None)}
         return told | ({"given_up": list(self.given_up)} if self.given_up else {})
