@@ -14,7 +14,7 @@ from itertools import chain, product
 from typing import NamedTuple
 
 from ntspool.pool.cookies import CookieFormat, cookie_length
-from ntspool.pool.model import Address, Backend, Client, Family, Selection, Serving
+from ntspool.pool.model import Backend, Client, Family, Selection, Serving
 from ntspool.pool.names import NOTHING, Asked
 from ntspool.pool.slots import in_slot
 from ntspool.pool.table import Candidate, Table, Without, prefix_of
@@ -31,14 +31,14 @@ _LENGTHS = {cookies: cookie_length(cookies, Aead.AES_SIV_CMAC_256) for cookies i
 
 
 class Choice(NamedTuple):
-    """The backend that a client gets, at which of its addresses, and the AEAD that both can.
+    """The backend that a client gets, at which of its addresses (in words), and the AEAD that both can.
 
     The rest tells why: what the client's server name asked for, the place of the client's that the backend is for (if
     any), and which of the wants had to be given up, by the names of `Wants`.
     """
 
     serving: Serving
-    address: Address
+    address: str
     aead: Aead
     asked: Asked = NOTHING
     region: str = ""
@@ -134,9 +134,8 @@ class Balancer:
         if plan is None:
             return None
         found, region = self._pick(plan, client, fraction)
-        up = found.up
-        aead = next(filter(up.aeads.__contains__, request.usable_aeads))
-        return Choice(found.serving, up.address, aead, plan.asked, region, plan.given_up)
+        aead = next(filter(found.up.aeads.__contains__, request.usable_aeads))
+        return Choice(found.serving, found.address, aead, plan.asked, region, plan.given_up)
 
     def _plan(self, request: Request, client: Client) -> Plan | None:
         """Return how clients like this one get a backend, None if they cannot; kept, for most clients are alike."""
