@@ -11,10 +11,14 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable
+from math import inf
 
 from ntspool.pool.limits import SALT_LENGTH, UNLIMITED, Limits, Place, TurnedAway
 from ntspool.pool.model import SessionRules
 from ntspool.pool.shedding import Shedder
+
+WAIT_HOLDS = 0.001
+"""Seconds for which the wait of one client stands for those taken after it: to ask costs a tenth of turning away."""
 
 _LAST_DATA_SENT = struct.Struct("=44xI")
 
@@ -32,6 +36,7 @@ class Admission:
         self._limits = Limits(UNLIMITED, UNLIMITED, os.urandom(SALT_LENGTH))
         # One for each listening socket: each has a queue of its own, and one may be empty while another overflows.
         self._shedders: dict[int, Shedder] = {}
+        self._waits: dict[int, tuple[float, float]] = {}
         self._turned_away: Counter[TurnedAway] = Counter()
 
     def adopt(self, rules: SessionRules) -> None:
@@ -56,17 +61,17 @@ class Admission:
 
         `queue` is the index of the listening socket, `open_sessions` are those that the worker has already.
         """
-        return self._counted(self._decide(queue, accepted, packed, open_sessions))
-
-    def _decide(self, queue: int, accepted: socket.socket, packed: bytes, open_sessions: int) -> Place | TurnedAway:
-        if not self._rules.access.allows(packed):
-            return TurnedAway.DENIED
-        if open_sessions >= self._rules.limit:
-            return TurnedAway.SESSIONS
+        rules, now = self._rules, self._clock()
+        if not rules.access.allows(packed):
+            verdict: Place | TurnedAway = TurnedAway.DENIED
+        elif open_sessions >= rules.limit:
+            verdict = TurnedAway.SESSIONS
         # Before the prefixes, which cost more to look at: in overload, what it takes to turn one away is dear.
-        if self._sheds(queue, accepted):
-            return TurnedAway.OVERLOAD
-        return self._limits.admit(packed, self._clock())
+        elif rules.queue is not None and self._sheds(queue, accepted, now):
+            verdict = TurnedAway.OVERLOAD
+        else:
+            verdict = self._limits.admit(packed, now)
+        return self._counted(verdict)
 
     def admit_balancer(self, queue: int, accepted: socket.socket, packed: bytes, open_sessions: int) -> bool:
         """Tell whether a connection from `packed`, which must be a trusted balancer's, may go on to send its header.
@@ -79,7 +84,7 @@ class Admission:
             self.turn_away(TurnedAway.UNTRUSTED_PROXY)
         elif open_sessions >= self._rules.limit:
             self.turn_away(TurnedAway.SESSIONS)
-        elif self._sheds(queue, accepted):
+        elif self._rules.queue is not None and self._sheds(queue, accepted, self._clock()):
             self.turn_away(TurnedAway.OVERLOAD)
         else:
             return True
@@ -101,13 +106,16 @@ class Admission:
             return None
         return verdict
 
-    def _sheds(self, queue: int, accepted: socket.socket) -> bool:
-        if self._rules.queue is None:
-            return False
+    def _sheds(self, queue: int, accepted: socket.socket, now: float) -> bool:
         shedder = self._shedders.get(queue)
         if shedder is None:
             shedder = self._shedders[queue] = Shedder(self._rules.queue)
-        return shedder.sheds(seconds_waited(accepted), self._clock())
+            self._waits[queue] = -inf, 0.0
+        asked, waited = self._waits[queue]
+        if now - asked >= WAIT_HOLDS:
+            waited = seconds_waited(accepted)
+            self._waits[queue] = now, waited
+        return shedder.sheds(waited, now)
 
 
 def seconds_waited(accepted: socket.socket) -> float:

@@ -5,6 +5,7 @@ import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ntspool.net.geo import Places
 from ntspool.net.servertls import ServerContext
@@ -44,8 +45,7 @@ class RandomBytes:
         return self._bytes[start : self._taken]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A connection that was let in, at `began` by time.monotonic, and its client's address in both notations."""
 
     socket: socket.socket

@@ -10,7 +10,7 @@ import structlog
 
 from ntspool.net.session import Report
 from ntspool.net.system import for_people
-from ntspool.pool.model import LogSettings, address_text
+from ntspool.pool.model import LogSettings
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ def _words(report: Report, client: str, seconds: float) -> dict[str, object]:
     if choice is not None:
         words |= {
             "backend": choice.serving.backend.name,
-            "address": address_text(choice.address),
+            "address": choice.address,
             "aead": choice.aead.value,
             **choice.why(),
         }
@@ -72,12 +72,13 @@ def _words(report: Report, client: str, seconds: float) -> dict[str, object]:
 
 def _json(report: Report, client: str, seconds: float) -> str:
     """Return `_words` in JSON, but for the end of the object."""
-    line = f'{{"name": {_quoted(report.server_name)}, "outcome": "{report.outcome.value}", "ms": {seconds * 1000:.1f}'
+    line = f'{{"name": {_quoted(report.server_name)}, "outcome": "{report.outcome}", "ms": {seconds * 1000:.1f}'
     if report.reason:
         line += f', "reason": {_quoted(report.reason)}'
     choice = report.answer.choice if report.answer else None
     if choice is not None:
         line += f', "backend": {_quoted(choice.serving.backend.name)}'
-        line += f', "address": "{address_text(choice.address)}", "aead": {choice.aead.value}'
-        line += "".join(f', "{key}": {json.dumps(word)}' for key, word in choice.why().items())
+        line += f', "address": "{choice.address}", "aead": {choice.aead:d}'
+        for key, word in choice.why().items():
+            line += f', "{key}": {json.dumps(word)}'
     return f'{line}, "client": {_quoted(client)}' if client else line

@@ -9,13 +9,12 @@ all; a slot, `balance: sticky`, or chance by weight decides.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import chain, product
 from typing import NamedTuple
 
 from ntspool.pool.cookies import CookieFormat, cookie_length
-from ntspool.pool.model import Address, Backend, Client, Family, Selection, Serving
+from ntspool.pool.model import Backend, Client, Family, Selection, Serving
 from ntspool.pool.names import NOTHING, Asked
 from ntspool.pool.slots import in_slot
 from ntspool.pool.table import Candidate, Table, Without, prefix_of
@@ -25,19 +24,21 @@ from ntspool.wire.messages import Request
 TABLES = 256
 """Tables that are kept: one for each family, set of AEADs, name, region and port that clients come with."""
 
+PLANS = 1024
+"""Plans that are kept: one for each request, family, server name and place that clients come with."""
+
 _LENGTHS = {cookies: cookie_length(cookies, Aead.AES_SIV_CMAC_256) for cookies in CookieFormat}
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The backend that a client gets, at which of its addresses, and the AEAD that both can.
+class Choice(NamedTuple):
+    """The backend that a client gets, at which of its addresses (in words), and the AEAD that both can.
 
     The rest tells why: what the client's server name asked for, the place of the client's that the backend is for (if
     any), and which of the wants had to be given up, by the names of `Wants`.
     """
 
     serving: Serving
-    address: Address
+    address: str
     aead: Aead
     asked: Asked = NOTHING
     region: str = ""
@@ -46,6 +47,8 @@ class Choice:
     def why(self) -> dict[str, object]:
         """Return what led to the choice, for the log; empty when nothing but chance and weight did."""
         asked = self.asked
+        if (asked, self.region, self.given_up) == (NOTHING, "", ()):
+            return {}
         words = {"slot": asked.slot, "pin": asked.pin, "group": asked.group, "region": self.region}
         told = {key: word for key, word in words.items() if word not in ("", None)}
         return told | ({"given_up": list(self.given_up)} if self.given_up else {})
@@ -76,10 +79,28 @@ class Terms(NamedTuple):
     region: str = ""
 
 
+class Plan(NamedTuple):
+    """How clients that ask for the same get a backend: from these tables, one for each of `places`, the closest first.
+
+    The last table has somebody who is not `denied`; `closest` is the index of the first one that has. `given_up` is as
+    for Choice.
+    """
+
+    asked: Asked
+    denied: frozenset[str]
+    places: Sequence[str]
+    tables: Sequence[Table]
+    closest: int
+    given_up: tuple[str, ...]
+
+
+_Kind = tuple[tuple[int, ...], bool, bool, str | None, int | None, tuple[str, ...], int, str, tuple[str, ...]]
+
+
 class Balancer:
     """Chooses among the backends of one Snapshot; make a new one for every Snapshot.
 
-    Tables are made when first asked for; at most TABLES are kept, whatever clients come with.
+    Tables and plans are made when first asked for; at most TABLES and PLANS are kept, whatever clients come with.
     """
 
     def __init__(self, serving: Iterable[Serving], selection: Selection | None = None) -> None:
@@ -93,6 +114,7 @@ class Balancer:
         self._named = _by_name(self._serving)
         self._lengths = {family: _main_length(self._serving, family) for family in Family}
         self._tables: dict[tuple[Terms, Family, frozenset[Aead]], Table] = {}
+        self._plans: dict[_Kind, Plan | None] = {}
 
     def serves_any(self, aeads: Iterable[Aead]) -> bool:
         """Tell whether any backend of the configuration, UP or not, serves one of `aeads`."""
@@ -108,8 +130,27 @@ class Balancer:
         `fraction` is the chance that decides, uniform in 0 <= fraction < 1. The AEAD is the first of the client's
         list that the backend serves.
         """
-        aeads = request.usable_aeads
-        served = self._served.intersection(aeads)
+        plan = self._plan(request, client)
+        if plan is None:
+            return None
+        found, region = self._pick(plan, client, fraction)
+        aead = next(filter(found.up.aeads.__contains__, request.usable_aeads))
+        return Choice(found.serving, found.address, aead, plan.asked, region, plan.given_up)
+
+    def _plan(self, request: Request, client: Client) -> Plan | None:
+        """Return how clients like this one get a backend, None if they cannot; kept, for most clients are alike."""
+        aeads, wish = (request.aeads, request.compliant_128gcm, request.aead_critical), (request.server, request.port)
+        kind = (*aeads, *wish, request.denied, len(client.packed), client.server_name, client.places)
+        try:
+            return self._plans[kind]
+        except KeyError:
+            plan = self._plans[kind] = self._make_plan(request, client)
+        if len(self._plans) > PLANS:
+            del self._plans[next(iter(self._plans))]
+        return plan
+
+    def _make_plan(self, request: Request, client: Client) -> Plan | None:
+        served = self._served.intersection(request.usable_aeads)
         asked = self._selection.names.asked(client.server_name)
         places = [*(place for place in client.places if place in self._regions), ""]
         wants = self._wants(request, client, asked)
@@ -119,16 +160,9 @@ class Balancer:
             terms = Terms(None if pin else spare, length, pin, group, server, port)
             tables = [self._table(terms._replace(region=place), client.family, served) for place in places]
             if Without(tables[-1].up, denied):
-                found = self._pick(tables, denied, client, asked.slot, fraction)
-                name = found.serving.backend.name
-                return Choice(
-                    found.serving,
-                    found.up.address,
-                    next(aead for aead in aeads if aead in found.up.aeads),
-                    asked,
-                    next(place for place, table in zip(places, tables, strict=True) if name in table.up),
-                    tuple(what for what, row, one in zip(Wants._fields, wants, got, strict=True) if one != row[0]),
-                )
+                closest = next(at for at, table in enumerate(tables) if Without(table.up, denied))
+                given_up = (what for what, row, one in zip(Wants._fields, wants, got, strict=True) if one != row[0])
+                return Plan(asked, denied, places, tables, closest, tuple(given_up))
         return None
 
     def _wants(self, request: Request, client: Client, asked: Asked) -> Wants:
@@ -149,27 +183,29 @@ class Balancer:
             wish=tuple(dict.fromkeys(wishes)),
         )
 
-    def _pick(
-        self, tables: Sequence[Table], denied: frozenset[str], client: Client, slot: int | None, fraction: float
-    ) -> Candidate:
-        """Return who of the last table's gets the client; the tables before it hold those that are closer."""
-        prefix = prefix_of(client.packed)
-        everyone = Without(tables[-1].up, denied)
-        if slot is not None:
-
-            def declared(slot: int) -> Iterator[str]:
-                return chain.from_iterable(each.ranking.ranked(prefix, slot, each.declared) for each in tables)
-
-            def eligible(slot: int) -> Iterator[str]:
-                return chain.from_iterable(
-                    each.ranking.ranked(prefix, slot, Without(each.up, denied)) for each in tables
-                )
-
-            return tables[-1].at(in_slot(slot, declared, everyone, eligible), prefix)
-        closest = next(table for table in tables if Without(table.up, denied))
+    def _pick(self, plan: Plan, client: Client, fraction: float) -> tuple[Candidate, str]:
+        """Return who gets the client, and the place that it is for, if any."""
+        closest = plan.tables[plan.closest]
+        if plan.asked.slot is not None:
+            return self._pick_slot(plan, client, plan.asked.slot)
         if self._selection.balance == "sticky":
-            return closest.at(next(closest.ranking.ranked(prefix, 0, Without(closest.up, denied))), prefix)
-        return closest.draw(fraction, denied)
+            prefix = prefix_of(client.packed)
+            name = next(closest.ranking.ranked(prefix, 0, Without(closest.up, plan.denied)))
+            return closest.at(name, prefix), plan.places[plan.closest]
+        return closest.draw(fraction, plan.denied), plan.places[plan.closest]
+
+    def _pick_slot(self, plan: Plan, client: Client, slot: int) -> tuple[Candidate, str]:
+        prefix, tables, denied = prefix_of(client.packed), plan.tables, plan.denied
+
+        def declared(slot: int) -> Iterator[str]:
+            return chain.from_iterable(each.ranking.ranked(prefix, slot, each.declared) for each in tables)
+
+        def eligible(slot: int) -> Iterator[str]:
+            return chain.from_iterable(each.ranking.ranked(prefix, slot, Without(each.up, denied)) for each in tables)
+
+        name = in_slot(slot, declared, Without(tables[-1].up, denied), eligible)
+        region = next(place for place, table in zip(plan.places, tables, strict=True) if name in table.up)
+        return tables[-1].at(name, prefix), region
 
     def _table(self, terms: Terms, family: Family, served: frozenset[Aead]) -> Table:
         if terms.server is not None:

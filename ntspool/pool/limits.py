@@ -107,13 +107,9 @@ class PrefixTable:
                 return slot
         return mask + 1
 
-    def has_room(self, slot: int) -> bool:
-        """Tell whether one more session may be open."""
-        return self._open[slot] < self._most
-
-    def has_token(self, slot: int, now: float) -> bool:
-        """Tell whether the bucket has a token left at `now`."""
-        return self._full_at[slot] - now <= self._ahead
+    def allows(self, slot: int, now: float) -> tuple[bool, bool]:
+        """Tell whether one more session may be open, and whether the bucket has a token left at `now`."""
+        return self._open[slot] < self._most, self._full_at[slot] - now <= self._ahead
 
     def take(self, slot: int, now: float) -> None:
         """Count one more open session, and take a token."""
@@ -148,14 +144,12 @@ class Limits:
         wide = len(packed) == 16
         address = addresses.slot(packed[:8] if wide else packed, now)
         network = networks.slot(packed[:6] if wide else packed[:3], now)
-        if not addresses.has_room(address):
-            return TurnedAway.ADDRESS_SESSIONS
-        if not networks.has_room(network):
-            return TurnedAway.NETWORK_SESSIONS
-        if not addresses.has_token(address, now):
-            return TurnedAway.ADDRESS_RATE
-        if not networks.has_token(network, now):
-            return TurnedAway.NETWORK_RATE
+        address_room, address_token = addresses.allows(address, now)
+        network_room, network_token = networks.allows(network, now)
+        if not (address_room and network_room and address_token and network_token):
+            if address_room and network_room:
+                return TurnedAway.NETWORK_RATE if address_token else TurnedAway.ADDRESS_RATE
+            return TurnedAway.NETWORK_SESSIONS if address_room else TurnedAway.ADDRESS_SESSIONS
         addresses.take(address, now)
         networks.take(network, now)
         return address, network

@@ -6,13 +6,13 @@ gets four different backends.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SLOTS = 10
 """Slots under every pool's and group's name, `0.` to `9.`; NTP clients seldom take more than four servers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a client's server name asks for; all is empty for the pool itself, and for a name that is not ours."""
 
     pin: str = ""

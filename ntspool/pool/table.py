@@ -24,11 +24,12 @@ def prefix_of(packed: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A backend at one of its UP addresses; those of one family share its weight."""
+    """A backend at one of its UP addresses, `address` in words; those of one family share its weight."""
 
     serving: Serving
     up: UpAddress
     weight: float
+    address: str
 
 
 class Without(Collection[str]):
@@ -74,7 +75,9 @@ class Table:
                 up for up in at if spare in (None, up.weight <= 0) and server in (None, name.lower(), str(up.address))
             ]
             if chosen:
-                self.up[name] = [Candidate(serving, up, (up.weight or 1) / len(chosen)) for up in chosen]
+                self.up[name] = [
+                    Candidate(serving, up, (up.weight or 1) / len(chosen), str(up.address)) for up in chosen
+                ]
         fitting = [each.backend for each in declared if _can_serve(each, family, aeads)]
         stated = {each.name: each.weight or 1 for each in fitting if spare in (None, each.weight == 0)}
         # One whose weight was changed since it was declared is in here by what it is now.
@@ -97,6 +100,8 @@ class Table:
         There must be one.
         """
         candidates, sums, spans = self._line
+        if not denied:
+            return candidates[min(bisect_right(sums, fraction * sums[-1]), len(candidates) - 1)]
         skipped = sorted(spans[name] for name in denied if name in spans)
         point = fraction * (sums[-1] - sum(end - start for start, end in skipped))
         for start, end in skipped:
@@ -118,7 +123,7 @@ class Table:
 
     def at(self, name: str, prefix: bytes) -> Candidate:
         """Return the candidate that clients of `prefix` get when they get the backend `name`."""
-        return min(self.up[name], key=lambda candidate: rendezvous(prefix, str(candidate.up.address)))
+        return min(self.up[name], key=lambda candidate: rendezvous(prefix, candidate.address))
 
 
 def _can_serve(serving: Serving, family: Family, aeads: frozenset[Aead]) -> bool:

@@ -91,7 +91,7 @@ class Response:
 
         Raises ValueError when the cookies are not eight of equal length or the message is longer than 2048 bytes.
         """
-        if len(self.cookies) != COOKIES or len({len(cookie) for cookie in self.cookies}) != 1:
+        if len(self.cookies) != COOKIES or len(set(map(len, self.cookies))) != 1:
             raise ValueError(f"a response carries exactly {COOKIES} cookies of equal length")
         head = _response_head(self.aead, self.server, self.port, self.compliant_128gcm)
         cookie_head = _cookie_head(len(self.cookies[0]))

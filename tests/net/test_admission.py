@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ntspool.net.admission import Admission, packed_address, seconds_waited
+from ntspool.net.admission import WAIT_HOLDS, Admission, packed_address, seconds_waited
 from ntspool.net.system import listen
 from ntspool.pool.access import Access
 from ntspool.pool.limits import PrefixLimit, TurnedAway
@@ -66,7 +66,7 @@ def test_in_overload_a_client_is_shed_and_holds_no_place(scene):
     it.overload()
     it.admission.take_counts()
     assert it.admit() is None
-    it.waited = 0.0
+    it.waited, it.now = 0.0, it.now + 2 * WAIT_HOLDS
     assert it.admit()
     assert it.admission.take_counts() == {TurnedAway.OVERLOAD: 1}
 
@@ -76,9 +76,19 @@ def test_who_is_shed_pays_no_token(scene):
     it.overload()
     it.admission.take_counts()
     assert [it.admit() for _ in range(3)] == [None] * 3
-    it.waited = 0.0
+    it.waited, it.now = 0.0, it.now + 2 * WAIT_HOLDS
     assert it.admit()
     assert it.admission.take_counts() == {TurnedAway.OVERLOAD: 3}
+
+
+def test_clients_of_one_moment_are_asked_once_how_long_they_waited(scene):
+    it = scene(queue=QueueLimit(0.1, 0.25))
+    it.overload()
+    assert it.admit() is None
+    it.waited, it.now = 0.0, it.now + WAIT_HOLDS / 2
+    assert it.admit() is None
+    it.now += WAIT_HOLDS * 2
+    assert it.admit()
 
 
 def test_new_rules_hold_at_once_and_what_is_known_stays(scene):

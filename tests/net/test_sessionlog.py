@@ -1,7 +1,6 @@
 """The line of a session is the one that structlog would write, and none is lost or written twice."""
 
 import json
-from ipaddress import ip_address
 
 import pytest
 import structlog
@@ -16,7 +15,7 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.messages import NO_COMMON_AEAD
 from tests.conftest import make_serving
 
-CHOICE = Choice(make_serving('a "name"'), ip_address("2001:db8::1"), Aead.AES_SIV_CMAC_256)
+CHOICE = Choice(make_serving('a "name"'), "2001:db8::1", Aead.AES_SIV_CMAC_256)
 REPORTS = [
     Report(Outcome.OK, "", "localhost", Answer(NO_COMMON_AEAD, CHOICE)),
     Report(Outcome.REFUSED, 'a "reason"\n', "n\u00e4me", Answer(NO_COMMON_AEAD, reason="x")),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntspool.pool.balance import TABLES, Balancer
+from ntspool.pool.balance import PLANS, TABLES, Balancer
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey, cookie_length
 from ntspool.pool.model import Backend, Client, Selection, Serving, UpAddress
 from ntspool.pool.names import Names
@@ -144,7 +144,7 @@ def test_an_address_of_the_same_backend_is_the_clients_for_good():
     chooser = balancer([serving(declared)], "sticky")
     got = [[get(chooser, like=each, fraction=f).address for f in (0.0, 0.9)] for each in clients(100)]
     assert all(one == two for one, two in got)
-    assert {one for one, _ in got} == set(addresses)
+    assert {one for one, _ in got} == set(map(str, addresses))
 
 
 # Names.
@@ -392,7 +392,7 @@ def test_nobody_is_left_with_nothing_while_somebody_can_serve_it(spec, name, lik
     assert (choice is None) == (not able)
     if choice is not None:
         assert choice.serving in able
-        assert choice.address.version == like.family
+        assert ip_address(choice.address).version == like.family
         assert choice.why() is not None
 
 
@@ -409,6 +409,13 @@ def test_no_client_can_make_the_tables_grow():
     for number, name in enumerate(names.groups):
         get(chooser, name, replace(REQUEST, server=f"ntp-{number % 5}", port=number))
     assert len(chooser._tables) <= TABLES
+
+
+def test_no_client_can_make_the_plans_grow():
+    chooser = balancer(fleet(2))
+    for number in range(PLANS + 50):
+        assert get(chooser, f"name-{number}.example", REQUEST)
+    assert len(chooser._plans) <= PLANS
 
 
 def test_a_backend_that_was_given_weight_since_can_be_had():
