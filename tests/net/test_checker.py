@@ -416,6 +416,55 @@ def test_watching_others_forgets_those_that_are_gone_and_keeps_the_rest():
     assert server.asked == [3, 3, 4, 3, 3, 4], "who was watched already was not probed again"
 
 
+def test_who_rests_is_not_probed_and_what_it_has_proved_goes_with_the_keyring_and_comes_back():
+    server = Server()
+
+    async def scene(checker, backend, _):
+        await checker.watch([backend], {"ntp-1"})
+        asked = len(server.asked)
+        checker.hurry("ntp-1")
+        checker.keyring = RINGS[2]
+        [(_, _, state, resting)] = checker.proofs()
+        nobody = checker.up(backend), checker.mint_epoch(backend), list(checker.status())
+        unasked = len(server.asked) == asked
+        server.know(RINGS[2])
+        await checker.watch([backend])
+        [(_, _, up, back)] = checker.proofs()
+        return state, set(resting.accepts), nobody, unasked, up, set(back.accepts)
+
+    result, _ = _watching(server, scene, settings=SELDOM)
+    assert result == ("MAINT", {3, 4}, ((), None, []), True, "UP", {3, 4, 5, 6})
+
+
+def test_a_probe_on_demand_tells_what_it_found_and_decides_only_for_who_does_not_rest():
+    server = Server()
+
+    async def scene(checker, backend, _):
+        server.know(create(0.0, os.urandom))
+        await checker.watch([backend], {"ntp-1"})
+        [rested] = await checker.probe(backend)
+        server.know(KEYRING)
+        await checker.watch([backend])
+        server.know(create(0.0, os.urandom))
+        [watched] = await checker.probe(backend)
+        unknown = await checker.probe(replace(backend, name="ntp-2"))
+        return rested, watched, unknown, checker.up(backend), [each.causes for each in checker.status()]
+
+    (rested, watched, unknown, up, causes), _ = _watching(server, scene, settings=SELDOM)
+    for probed in (rested, watched):
+        [failure] = probed.result.outcomes.values()
+        assert failure.cause is Cause.NAK
+        assert [(each.epoch.number, each.accepted) for each in probed.result.findings] == [
+            (3, False),
+            (2, False),
+            (1, False),
+        ]
+        assert set(probed.result.cookies.values()) == {0}
+    assert unknown == []
+    assert up == ()
+    assert causes == [{Cause.NAK: 1}]
+
+
 # What a reload changes and what it does not.
 
 
