@@ -45,6 +45,7 @@ _FIXED: Mapping[str, Callable[[config.Config], object]] = {
     "state": lambda declared_config: declared_config.state,
     "admin": lambda declared_config: declared_config.admin,
     "control": lambda declared_config: declared_config.control,
+    "status": lambda declared_config: declared_config.status,
     "keys.encryption_key": lambda declared_config: declared_config.keys.encryption_key,
 }
 """What a reload does not take over."""

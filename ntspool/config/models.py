@@ -106,6 +106,12 @@ class Admin(BaseModel, frozen=True, extra="forbid"):
     listen: tuple[Endpoint, ...] = Field(default=(), description="a list of ADDRESS:PORT, each in quotes")
 
 
+class Status(BaseModel, frozen=True, extra="forbid"):
+    """The port of the status page and of what machines read beside it; without `listen` there is none."""
+
+    listen: tuple[Endpoint, ...] = ()
+
+
 class Health(BaseModel, frozen=True, extra="forbid"):
     """Probing: durations in seconds, `rise` and `fall` in probes in a row, `panic` in percent of the backends."""
 
@@ -190,6 +196,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     keys: Keys = Keys()
     control: Control = Control()
     admin: Admin = Admin()
+    status: Status = Status()
     health: Health = Health()
     dns: Dns = Dns()
     balance: Annotated[Balance, PlainValidator(values.choice(get_args(Balance)))] = "random"

@@ -27,8 +27,6 @@ def check(document: Document) -> Iterator[Mistake]:
     backends = document.at("backends")
     places: list[Place] = [("backends", index) for index in range(len(backends) if isinstance(backends, list) else 0)]
     yield from _stated_once(document, _listen(document))
-    yield from _stated_once(document, _all(document, ("control", "listen"), values.endpoint))
-    yield from _stated_once(document, _all(document, ("admin", "listen"), values.endpoint))
     yield from _stated_once(document, _access(document))
     yield from _shares(document)
     for place in places:
@@ -82,6 +80,8 @@ def _listen(document: Document) -> Iterator[tuple[Place, values.Endpoint]]:
     stated = document.at("listen")
     for index in range(len(stated) if isinstance(stated, list) else 0):
         yield from _all(document, ("listen", index, "address"), values.endpoint)
+    for key in ("control", "admin", "status"):
+        yield from _all(document, (key, "listen"), values.endpoint)
 
 
 def _access(document: Document) -> Iterator[tuple[Place, Network]]:

@@ -255,7 +255,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
 
 
-ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, health, dns, balance, pins, groups, "
+ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, status, health, dns, balance, pins, groups, "
 ALL_KEYS += "regions, limits, log, backends"
 
 
@@ -637,7 +637,7 @@ def test_the_sample_shows_the_defaults(folder: Path) -> None:
         assert re.search(f"^{key}:", shown, re.MULTILINE)
         assert getattr(sample, key) == getattr(least, key)
     limits = (sample.limits, sample.limits.per_address, sample.limits.per_network, sample.limits.queue)
-    for section in (sample.keys, sample.control, sample.health, *limits, sample.log):
+    for section in (sample.keys, sample.control, sample.status, sample.health, *limits, sample.log):
         assert section.model_fields_set == set(type(section).model_fields) - {"encryption_key"}
     assert set().union(*(backend.model_fields_set for backend in sample.backends)) == set(Backend.model_fields)
     assert sample.backends[2] == least.backends[0].model_copy(
@@ -772,6 +772,15 @@ def test_the_ports_of_agents_stand_once_each(folder: Path) -> None:
     assert mistake.startswith(
         "backends.yaml:8: control.listen[2]: [::1]:4461 stands in control.listen[0] (line 8) already"
     )
+
+
+def test_nobody_else_listens_where_the_page_is_served(folder: Path) -> None:
+    more = "control: {listen: ['127.0.0.1:8460']}\nstatus: {listen: ['[::]:4460', '127.0.0.1:8460', '[::1]:8460']}\n"
+    assert [mistake.split("; ")[0] for mistake in mistakes_of(folder, f"{MINIMAL}listen: ['[::]:4460']\n{more}")] == [
+        "backends.yaml:10: status.listen[0]: [::]:4460 stands in listen[0] (line 8) already",
+        "backends.yaml:10: status.listen[1]: 127.0.0.1:8460 stands in control.listen[0] (line 9) already",
+    ]
+    assert load_text(folder, MINIMAL).status.listen == ()
 
 
 def test_paths_of_keys_and_socket_start_in_the_folder(folder: Path) -> None:

@@ -1,0 +1,53 @@
+"""Figures as people read them."""
+
+from datetime import UTC, datetime
+
+from ntspool.net.page.markup import Markup, element
+
+NONE = "–"
+"""Stands where there is no figure."""
+
+_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+_SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its largest unit, and nothing finer than a minute: `12 d`, `3 h`, `under 1 min`."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.0f}\N{NO-BREAK SPACE}{unit}"
+    return "under 1\N{NO-BREAK SPACE}min"
+
+
+def measured(seconds: float | None, *, sign: bool = False) -> str:
+    """Return a measurement with three digits at most, in s, ms or µs; with `sign` one that tells ahead from behind."""
+    if seconds is None:
+        return NONE
+    for size, unit in _SCALES:
+        if abs(seconds) >= size or unit == "µs":
+            value = seconds / size
+            digits = 0 if abs(value) >= 100 or unit == "µs" else 1 if abs(value) >= 10 else 2
+            text = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+            return f"{text}\N{NO-BREAK SPACE}{unit}"
+    raise AssertionError
+
+
+def percent(part: float) -> str:
+    """Return a part of 1 in percent."""
+    return f"{part * 100:.1f}\N{NO-BREAK SPACE}%"
+
+
+def count(number: int) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def moment(time: float, *, date: bool = True) -> Markup:
+    """Return a time of day in UTC, with its date unless that is plain."""
+    try:
+        when = datetime.fromtimestamp(time, UTC)
+    except (ValueError, OverflowError, OSError):
+        return Markup(NONE)
+    return element(
+        "time", f"{when:%Y-%m-%d %H:%M:%S}" if date else f"{when:%H:%M:%S}", datetime=f"{when:%Y-%m-%dT%H:%M:%SZ}"
+    )
