@@ -34,7 +34,7 @@ HEADERS: Final = {
     "Permissions-Policy": "interest-cohort=()",
     "Server": "ntspool",
 }
-"""What every response says: nothing but our own two files runs or is loaded, and nobody hears where a reader came from."""
+"""What every response says: nothing but our own files is loaded, and nobody hears where a reader came from."""
 
 _SLOWEST = 60.0
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

@@ -4,7 +4,7 @@ from ntspool.net.page import plots
 from ntspool.net.page.health import sign, sign_of, state
 from ntspool.net.page.markup import Markup, element, join
 from ntspool.net.page.wording import NONE, count, measured, percent, span
-from ntspool.pool.history import History
+from ntspool.pool.history import History, Point
 from ntspool.pool.view import AddressView, BackendView, CheckView, GatewayView
 
 _DOT = " \N{MIDDLE DOT} "
@@ -44,7 +44,10 @@ def _card(backend: BackendView, now: float, history: History) -> Markup:
         element("header", element("h3", backend.name), state(backend.state)),
         element("p", backend.cause or None, class_="cause") if backend.cause else None,
         element("p", _DOT.join(_facts(backend, now)), class_="facts"),
-        *(_address(each, history.points(backend.name, each.address, each.port), now) for each in backend.addresses),
+        *(
+            _address(each, backend.cause, history.points(backend.name, each.address, each.port), now)
+            for each in backend.addresses
+        ),
         class_=f"card {sign_of(backend.state)}",
         data_name=backend.name,
         data_told=f"{backend.name} is {backend.state}{f': {backend.cause}' if backend.cause else ''}",
@@ -71,13 +74,16 @@ def _share(backend: BackendView) -> Markup:
     return join(plots.bar(backend.share, backend.fair_share, told), element("span", told, class_="told"))
 
 
-def _address(address: AddressView, points: tuple[plots.Point, ...], now: float) -> Markup:
+def _address(address: AddressView, said: str, points: tuple[Point, ...], now: float) -> Markup:
+    """Return one address of a card that has `said` the backend's cause already."""
     port = "" if address.port == 123 else f" port {address.port}"
     return element(
         "div",
         element("h4", element("code", address.address), port, " ", state(address.state)),
-        element("ul", *map(_check, address.aeads), class_="checks") if address.aeads else None,
-        element("p", address.cause, class_="cause") if address.cause else None,
+        element("ul", *(_check(each, address.cause) for each in address.aeads), class_="checks")
+        if address.aeads
+        else None,
+        element("p", address.cause, class_="cause") if address.cause not in {"", said} else None,
         element(
             "div",
             _figure("Offset", measured(address.offset, sign=True), plots.offsets(points)),
@@ -93,8 +99,8 @@ def _figure(name: str, value: str, plot: Markup) -> Markup:
     return element("figure", element("figcaption", name, " ", element("b", value)), plot)
 
 
-def _check(check: CheckView) -> Markup:
-    cause = f": {check.cause}" if check.cause else None
+def _check(check: CheckView, said: str) -> Markup:
+    cause = f": {check.cause}" if check.cause not in {"", said} else None
     well = check.state == "UP"
     return element("li", sign(sign_of(check.state)), check.aead, None if well else f" {check.state}", cause)
 
@@ -107,5 +113,5 @@ def _probes(address: AddressView, now: float) -> list[str]:
     if address.answered is not None and now - address.answered >= 60:
         facts.append(f"last answer {span(now - address.answered)} ago")
     causes = sorted(address.failures_by_cause.items(), key=lambda each: -each[1])
-    facts.extend(f"{cause} {count(number)}×" for cause, number in causes if number)
+    facts.extend(f"{cause} {count(number)}\N{MULTIPLICATION SIGN}" for cause, number in causes if number)
     return facts

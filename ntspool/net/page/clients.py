@@ -44,8 +44,8 @@ def timesyncd() -> Markup:
     return element(
         "p",
         element("strong", "systemd-timesyncd"),
-        " knows no NTS and cannot use this pool: the time that it gets, anybody on the way can forge. Install one of the "
-        "three above in its place.",
+        " knows no NTS and cannot use this pool: the time that it gets, anybody on the way can forge. "
+        "Install one of the three above in its place.",
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
-from ntspool.net.page import backends, clients, health, keys, sessions
+from ntspool.net.page import backends, clients, dial, health, keys, sessions
 from ntspool.net.page.markup import Markup, element, join
 from ntspool.net.page.wording import NONE, count, measured, moment, span
 from ntspool.pool.history import History
@@ -112,6 +112,7 @@ def _glance(view: GatewayView, history: History) -> Markup:
         element("h1", health.sign(head.sign), element("span", head.text), id="glance-heading", class_=head.sign),
         health.attention(view),
         element("div", _figures(view), sessions.rate(view, history), class_="board"),
+        dial.dial(view),
         id="glance",
         aria_labelledby="glance-heading",
         class_=head.sign,
@@ -128,7 +129,7 @@ def _figures(view: GatewayView) -> Markup:
     figures = (
         ("Clocks agree within", measured(max(offsets) - min(offsets)) if offsets else NONE),
         ("Sessions served", count(view.sessions.outcomes.get("ok", 0))),
-        ("Of all sessions", sessions.served(view)),
+        ("Ended well", sessions.served(view)),
         ("Key epoch", NONE if epoch is None else str(epoch)),
         ("Certificate ends in", (span(min(ends)) if min(ends) > 0 else "expired") if ends else NONE),
         ("Gateway up for", span(view.now - view.started)),

@@ -15,16 +15,19 @@ _SIGNS = {"UP": "up", "DOWN": "down", "DRAIN": "drain", "MAINT": "maint"}
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The pool in a sentence. `sign` is `up` when all is well, `warn` when clients get time but not from all, `down`
-    when they get none."""
+    """The pool in a sentence.
+
+    `sign` is `up` when all is well, `warn` when clients get time but not from all, `down` when they get none.
+    """
 
     sign: str
     text: str
 
 
 def sign_of(state: str) -> str:
-    """Return which sign stands for a state, `UP` or `UP 2/3`."""
-    return _SIGNS.get(state.partition(" ")[0], "maint")
+    """Return which sign stands for a state; `UP 2/3` is on its way DOWN."""
+    word, _, counted = state.partition(" ")
+    return "warn" if word == "UP" and counted else _SIGNS.get(word, "maint")
 
 
 def sign(name: str) -> Markup:

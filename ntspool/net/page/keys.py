@@ -8,9 +8,9 @@ from ntspool.net.page.markup import Markup, element, join
 from ntspool.net.page.wording import count, moment, span
 from ntspool.pool.view import GatewayView
 
-_WIDTH = 720.0
-_ROW = 22
-_LABEL = 118.0
+_ROW = 36
+_APART = 12
+"""Percent of the width that two words on the timeline need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,11 @@ def keys(view: GatewayView) -> Markup:
     epochs = list(_epochs(view.keys))
     if not epochs:
         return element("p", "Nothing is known of the keys.")
-    return join(element("p", _rotation(view)), _timeline(view, epochs), _proofs(view, epochs), _waiting(view))
+    return join(
+        element("p", _rotation(view)),
+        element("div", _timeline(view, epochs), _proofs(view, epochs), class_="epochs"),
+        _waiting(view),
+    )
 
 
 def certificates(view: GatewayView) -> Markup:
@@ -85,45 +89,38 @@ def _rotation(view: GatewayView) -> Markup:
 
 
 def _timeline(view: GatewayView, epochs: Sequence[_Epoch]) -> Markup:
-    """Return a bar for each epoch from when it was made until now, and lines for rotation, now and the next one."""
+    """Return a bar for each epoch since it was made, in the current one's the time since the rotation, and lines."""
     rotated = _number(view.keys.get("rotated"))
     due = (rotated or view.now) + (_number(view.keys.get("rotate")) or 0.0)
     begin = min([*(each.created for each in epochs), view.now])
     end = max(due, view.now + (view.now - begin) * 0.05, begin + 1.0)
 
     def place(time: float) -> float:
-        part = (min(max(time, begin), end) - begin) / (end - begin)
-        return _LABEL + part * (_WIDTH - _LABEL)
+        return (min(max(time, begin), end) - begin) / (end - begin) * 98
 
     height = _ROW * len(epochs)
     drawn = []
     for row, each in enumerate(epochs):
-        top = row * _ROW
-        left, right = place(each.created), place(view.now)
-        drawn.append(element("text", f"{each.number} {each.state}", x=0, y=top + 15))
-        drawn.append(
-            element(
-                "rect", x=left, y=top + 4, width=max(right - left, 3.0), height=14, rx=3, class_=f"epoch {each.state}"
-            )
-        )
-    lines = [
-        (view.now, "now"),
-        *([(rotated, "rotated")] if rotated else ()),
-        *([(due, "due")] if due > view.now else ()),
-    ]
-    for time, name in lines:
-        drawn.append(element("line", x1=place(time), x2=place(time), y1=0, y2=height, class_=name))
-        anchor = "end" if place(time) > _WIDTH - 60 else "middle"
-        drawn.append(element("text", name, x=place(time), y=height + 16, text_anchor=anchor))
+        left, right = place(each.created), max(place(view.now), place(each.created) + 0.3)
+        drawn.append(element("text", f"{each.number} {each.state}", x="0", y=row * _ROW + 14))
+        drawn.append(_bar(left, right, row, f"epoch {each.state}"))
+        if each.state == "current":
+            drawn.append(_bar(place(view.now), place(due), row, "epoch planned"))
+    for time, name in ((view.now, "now"), (rotated, "rotated"), (due, "due")):
+        if time is not None and (name == "now" or abs(place(time) - place(view.now)) > 1):
+            at = f"{place(time):.2f}%"
+            drawn.append(element("line", x1=at, x2=at, y1=0, y2=height, class_=name))
+            if name == "now" or abs(place(time) - place(view.now)) > _APART:
+                drawn.append(
+                    element("text", name, x=at, y=height + 14, text_anchor="middle" if name == "now" else "end")
+                )
     told = "; ".join(f"epoch {each.number}, {each.state}, made {span(view.now - each.created)} ago" for each in epochs)
-    return element(
-        "svg",
-        *drawn,
-        viewBox=f"0 0 {_WIDTH:.0f} {height + 20}",
-        class_="timeline",
-        role="img",
-        aria_label=f"Timeline: {told}",
-    )
+    return element("svg", *drawn, height=height + 20, class_="timeline", role="img", aria_label=f"Timeline: {told}")
+
+
+def _bar(left: float, right: float, row: int, kind: str) -> Markup:
+    width = f"{max(right - left, 0.0):.2f}%"
+    return element("rect", x=f"{left:.2f}%", y=row * _ROW + 19, width=width, height=10, rx=3, class_=kind)
 
 
 def _proofs(view: GatewayView, epochs: Sequence[_Epoch]) -> Markup:

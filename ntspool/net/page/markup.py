@@ -16,8 +16,11 @@ Child = str | int | None
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | None) -> Markup:
-    """Return an element. An attribute's underscores stand for hyphens, but for a final one, as in `class_`; one that is
-    None is left out, and one that is empty has no value."""
+    """Return an element.
+
+    An attribute's underscores stand for hyphens, but for a final one, as in `class_`; one that is None is left out, and
+    one that is empty has no value.
+    """
     stated = "".join(
         f" {key.rstrip('_').replace('_', '-')}{_value(value)}" for key, value in attributes.items() if value is not None
     )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from ntspool.net.page.markup import Markup, element
 
-NONE = "–"
+NONE = "\N{EN DASH}"
 """Stands where there is no figure."""
 
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
