@@ -28,6 +28,7 @@ from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
+from ntspool.net.status import StatusServer
 from ntspool.net.store import FileStore
 from ntspool.net.successor import Successor
 from ntspool.net.system import listen_on, set_up_logs
@@ -102,6 +103,9 @@ class Gateway:
             [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
         )
         self._admin = AdminServer(_admin_places(self._config), self._routes())
+        self._status = StatusServer(
+            [(each.host, each.port) for each in self._config.status.listen], self.view, lambda: self._events.after(0)
+        )
         self._served: Snapshot
 
     def _routes(self) -> Routes:
@@ -138,6 +142,9 @@ class Gateway:
         if self._config.control.listen:
             await self._control.start()
             self._running.push_async_callback(self._control.stop)
+        if self._config.status.listen:
+            self._running.push_async_callback(self._status.stop)
+            await self._status.start()
         routines = (
             self._publish_on_change(),
             self._follow_names(),

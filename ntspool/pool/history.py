@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ntspool.pool.causes import Cause
 from ntspool.pool.view import AddressView, GatewayView
 
 SPAN = 6 * 3600.0
@@ -14,6 +15,7 @@ POINTS = 360
 """Points that are kept of each series, one for each minute."""
 
 _STEP = SPAN / POINTS
+_SILENCE = {Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.REFUSED, Cause.UNREACHABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,13 @@ class History:
         return _recent(self._rates)
 
 
+def answers(address: AddressView) -> bool:
+    """Tell whether the newest measurement is one of now, and not from before the address went silent."""
+    return address.checked is not None and address.kind not in _SILENCE
+
+
 def _point(began: float, address: AddressView) -> Point:
-    # What was measured before an address went silent says nothing of now.
-    measured = address.answered is not None and address.answered >= (address.checked or 0.0)
-    offset, delay = (address.offset, address.delay) if measured else (None, None)
+    offset, delay = (address.offset, address.delay) if answers(address) else (None, None)
     return Point(began, offset, delay, address.up)
 
 

@@ -4,7 +4,7 @@ from ntspool.net.page import plots
 from ntspool.net.page.health import sign, sign_of, state
 from ntspool.net.page.markup import Markup, element, join
 from ntspool.net.page.wording import NONE, count, measured, percent, span
-from ntspool.pool.history import History, Point
+from ntspool.pool.history import History, Point, answers
 from ntspool.pool.view import AddressView, BackendView, CheckView, GatewayView
 
 _DOT = " \N{MIDDLE DOT} "
@@ -76,6 +76,7 @@ def _share(backend: BackendView) -> Markup:
 
 def _address(address: AddressView, said: str, points: tuple[Point, ...], now: float) -> Markup:
     """Return one address of a card that has `said` the backend's cause already."""
+    offset, delay = (address.offset, address.delay) if answers(address) else (None, None)
     port = "" if address.port == 123 else f" port {address.port}"
     return element(
         "div",
@@ -86,8 +87,8 @@ def _address(address: AddressView, said: str, points: tuple[Point, ...], now: fl
         element("p", address.cause, class_="cause") if address.cause not in {"", said} else None,
         element(
             "div",
-            _figure("Offset", measured(address.offset, sign=True), plots.offsets(points)),
-            _figure("Delay", measured(address.delay), plots.delays(points)),
+            _figure("Offset", measured(offset, sign=True), plots.offsets(points)),
+            _figure("Delay", measured(delay), plots.delays(points)),
             class_="plots",
         ),
         element("p", _DOT.join(_probes(address, now)), class_="facts"),

@@ -150,7 +150,14 @@ def troubled():
     first, second, third, fourth = pool()
     failing = (CheckView("AES-SIV-CMAC-256", "DOWN", "no answer"), CheckView("AES-128-GCM-SIV", "DOWN", "no answer"))
     silent = replace(
-        second.addresses[0], state="DOWN", up=False, cause="no answer", aeads=failing, answered=NOW - 1000, failures=63
+        second.addresses[0],
+        state="DOWN",
+        up=False,
+        cause="no answer",
+        kind="no answer",
+        aeads=failing,
+        answered=NOW - 1000,
+        failures=63,
     )
     second = replace(second, state="DOWN", cause="no answer", since=NOW - 940, addresses=(silent,))
     shaky = replace(third.addresses[0], state="UP 1/3", cause="NTS NAK")
@@ -191,6 +198,7 @@ def _past(each, now, today, phase, chance):
     addresses = tuple(
         replace(
             one,
+            kind="" if up else "no answer",
             up=up and not (one.address == "192.0.2.3" and 2.1 < back < 2.3),
             checked=now,
             answered=now if up else now - 1,
