@@ -127,7 +127,7 @@ def _figures(view: GatewayView) -> Markup:
     ends = [each.not_after - view.now for each in view.certificates]
     epoch = keys.current(view)
     figures = (
-        ("Clocks agree within", measured(max(offsets) - min(offsets)) if offsets else NONE),
+        ("Clocks agree within", measured(max(offsets) - min(offsets)) if len(offsets) > 1 else NONE),
         ("Sessions served", count(view.sessions.outcomes.get("ok", 0))),
         ("Ended well", sessions.served(view)),
         ("Key epoch", NONE if epoch is None else str(epoch)),

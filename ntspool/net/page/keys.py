@@ -90,8 +90,8 @@ def _rotation(view: GatewayView) -> Markup:
 
 def _timeline(view: GatewayView, epochs: Sequence[_Epoch]) -> Markup:
     """Return a bar for each epoch since it was made, in the current one's the time since the rotation, and lines."""
-    rotated = _number(view.keys.get("rotated"))
-    due = (rotated or view.now) + (_number(view.keys.get("rotate")) or 0.0)
+    rotated, interval = _number(view.keys.get("rotated")), _number(view.keys.get("rotate"))
+    due = max(view.now, (rotated or view.now) + (interval or 0.0))
     begin = min([*(each.created for each in epochs), view.now])
     end = max(due, view.now + (view.now - begin) * 0.05, begin + 1.0)
 
@@ -106,16 +106,22 @@ def _timeline(view: GatewayView, epochs: Sequence[_Epoch]) -> Markup:
         drawn.append(_bar(left, right, row, f"epoch {each.state}"))
         if each.state == "current":
             drawn.append(_bar(place(view.now), place(due), row, "epoch planned"))
-    for time, name in ((view.now, "now"), (rotated, "rotated"), (due, "due")):
-        if time is not None and (name == "now" or abs(place(time) - place(view.now)) > 1):
-            at = f"{place(time):.2f}%"
-            drawn.append(element("line", x1=at, x2=at, y1=0, y2=height, class_=name))
-            if name == "now" or abs(place(time) - place(view.now)) > _APART:
-                drawn.append(
-                    element("text", name, x=at, y=height + 14, text_anchor="middle" if name == "now" else "end")
-                )
+    drawn.append(_moment(place(view.now), "now", height, named=True))
+    for time, name in ((rotated, "rotated"), (due, "due")):
+        if time is not None and abs(place(time) - place(view.now)) > 1:
+            named = abs(place(time) - place(view.now)) > _APART
+            drawn.append(_moment(place(time), name, height, named=named))
     told = "; ".join(f"epoch {each.number}, {each.state}, made {span(view.now - each.created)} ago" for each in epochs)
     return element("svg", *drawn, height=height + 20, class_="timeline", role="img", aria_label=f"Timeline: {told}")
+
+
+def _moment(place: float, name: str, height: int, *, named: bool) -> Markup:
+    at = f"{place:.2f}%"
+    anchor = "start" if place < _APART else "end" if place > 100 - _APART else "middle"
+    return join(
+        element("line", x1=at, x2=at, y1=0, y2=height, class_=name),
+        element("text", name, x=at, y=height + 14, text_anchor=anchor) if named else None,
+    )
 
 
 def _bar(left: float, right: float, row: int, kind: str) -> Markup:

@@ -1,7 +1,11 @@
-"""Plots as SVG, sized by the style sheet. Time runs from left to right and ends with the newest minute."""
+"""Plots as SVG, sized by the style sheet. Time runs from left to right and ends with the newest minute.
 
-from collections.abc import Callable, Iterator, Sequence
+All of what is remembered is shown, and at least half an hour.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import TypeVar
 
 from ntspool.net.page.markup import Markup, element, join
 from ntspool.net.page.wording import measured, span
@@ -10,38 +14,52 @@ from ntspool.pool.history import POINTS, SPAN, Point, Rate
 _HEIGHT = 60
 _INSET = 4.0
 _STEP = SPAN / POINTS
+_LEAST = 30
 
-Spot = tuple[int, float]
-"""Minutes from the left, and a value."""
+Sample = TypeVar("Sample", Point, Rate)
+
+
+class _Window:
+    """The time from the first of what is remembered to its last, as steps from the left."""
+
+    def __init__(self, series: Sequence[Point] | Sequence[Rate]) -> None:
+        self._last = series[-1].time if series else 0.0
+        steps = round((self._last - series[0].time) / _STEP) + 1 if series else 0
+        self.step = POINTS / max(steps, _LEAST)
+
+    def place(self, time: float) -> float:
+        """Return where the minute that began at `time` begins."""
+        return POINTS - (round((self._last - time) / _STEP) + 1) * self.step
 
 
 def offsets(points: Sequence[Point]) -> Markup:
     """Return the offsets of an address around a line for zero."""
-    spots = [_spots(points, run) for run in _runs(points, lambda point: point.offset)]
-    values = [value for run in spots for _, value in run]
+    window, runs = _Window(points), list(_runs(points, lambda point: point.offset))
+    values = [value for run in runs for _, value in run]
     reach = max((abs(value) for value in values), default=0.0) or 1e-6
     told = (
         f"from {measured(min(values), sign=True)} to {measured(max(values), sign=True)}" if values else "not measured"
     )
     zero = element("line", x1=0, x2=POINTS, y1=_HEIGHT / 2, y2=_HEIGHT / 2, class_="zero")
-    return _plot(f"Offset, {told}", join(_silence(points), zero, *(_line(run, -reach, reach) for run in spots)), points)
+    lines = (_line(_path(window, run, -reach, reach)) for run in runs)
+    return _plot(f"Offset, {told}", join(_silence(window, points), zero, *lines), points)
 
 
 def delays(points: Sequence[Point]) -> Markup:
     """Return the delays of an address above a line for zero."""
-    spots = [_spots(points, run) for run in _runs(points, lambda point: point.delay)]
-    values = [value for run in spots for _, value in run]
-    top = max(values, default=0.0) or 1e-6
+    window, runs = _Window(points), list(_runs(points, lambda point: point.delay))
+    values = [value for run in runs for _, value in run]
     told = f"from {measured(min(values))} to {measured(max(values))}" if values else "not measured"
-    return _plot(f"Delay, {told}", join(_silence(points), *(_area(run, top) for run in spots)), points)
+    areas = (_area(window, run, max(values) or 1e-6) for run in runs)
+    return _plot(f"Delay, {told}", join(_silence(window, points), *areas), points)
 
 
 def rates(series: Sequence[Rate]) -> Markup:
     """Return the session rate above a line for zero."""
-    spots = [(POINTS - 1 - round((series[-1].time - each.time) / _STEP), each.rate) for each in series]
-    top = max((value for _, value in spots), default=0.0) or 1.0
+    window, runs = _Window(series), list(_runs(series, lambda each: each.rate))
     highest = max((each.rate for each in series), default=0.0)
-    return _plot(f"Sessions a second, at most {highest:.1f}", _area(spots, top), series)
+    areas = (_area(window, run, highest or 1.0) for run in runs)
+    return _plot(f"Sessions a second, at most {highest:.1f}", join(*areas), series)
 
 
 def bar(part: float, fair: float, label: str) -> Markup:
@@ -74,49 +92,43 @@ def _plot(label: str, drawn: Markup, series: Sequence[Point] | Sequence[Rate]) -
     )
 
 
-def _runs(points: Sequence[Point], value: Callable[[Point], float | None]) -> Iterator[list[tuple[float, float]]]:
+def _runs(series: Iterable[Sample], value: Callable[[Sample], float | None]) -> Iterator[list[tuple[float, float]]]:
     """Yield time and value of what follows each other without a gap."""
     run: list[tuple[float, float]] = []
-    for point in points:
-        found = value(point)
-        if run and (found is None or point.time > run[-1][0] + 2 * _STEP):
+    for each in series:
+        found = value(each)
+        if run and (found is None or each.time > run[-1][0] + 2 * _STEP):
             yield run
             run = []
         if found is not None:
-            run.append((point.time, found))
+            run.append((each.time, found))
     if run:
         yield run
 
 
-def _spots(points: Sequence[Point], run: Sequence[tuple[float, float]]) -> list[Spot]:
-    return [(POINTS - 1 - round((points[-1].time - time) / _STEP), value) for time, value in run]
-
-
-def _silence(points: Sequence[Point]) -> Markup:
+def _silence(window: _Window, points: Sequence[Point]) -> Markup:
     """Return blocks for the minutes in which the address was not UP all the time."""
     blocks = []
     for up, run in groupby(points, lambda point: point.up):
-        spots = _spots(points, [(point.time, 0.0) for point in run])
+        times = [point.time for point in run]
         if not up:
-            first, last = spots[0][0], spots[-1][0]
-            blocks.append(element("rect", x=first, y=0, width=last - first + 1, height=_HEIGHT, class_="silent"))
+            left, right = window.place(times[0]), window.place(times[-1]) + window.step
+            blocks.append(element("rect", x=left, y=0, width=right - left, height=_HEIGHT, class_="silent"))
     return join(*blocks)
 
 
-def _line(spots: Sequence[Spot], low: float, high: float) -> Markup:
-    return element("path", d=_path(spots, low, high), class_="line")
+def _line(path: str) -> Markup:
+    return element("path", d=path, class_="line")
 
 
-def _area(spots: Sequence[Spot], top: float) -> Markup:
-    if not spots:
-        return Markup()
-    path = _path(spots, 0.0, top)
-    below = f"{path}V{_HEIGHT}H{spots[0][0]}Z"
-    return join(element("path", d=below, class_="area"), element("path", d=path, class_="line"))
+def _area(window: _Window, run: Sequence[tuple[float, float]], top: float) -> Markup:
+    path = _path(window, run, 0.0, top)
+    return join(element("path", d=f"{path}V{_HEIGHT}H{window.place(run[0][0]):.1f}Z", class_="area"), _line(path))
 
 
-def _path(spots: Sequence[Spot], low: float, high: float) -> str:
+def _path(window: _Window, run: Sequence[tuple[float, float]], low: float, high: float) -> str:
     room = _HEIGHT - 2 * _INSET
-    steps = [f"{x} {_HEIGHT - _INSET - (value - low) / (high - low) * room:.1f}" for x, value in spots]
-    # One spot alone would be a line without length.
-    return f"M{'L'.join(steps)}h1"
+    places = ((window.place(time), (value - low) / (high - low)) for time, value in run)
+    steps = [f"{x:.1f} {_HEIGHT - _INSET - part * room:.1f}" for x, part in places]
+    # The last minute has a length, too.
+    return f"M{'L'.join(steps)}h{window.step:.1f}"

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from ntspool.net.page.markup import Markup, element
+from ntspool.net.page.markup import Markup, element, join
 
 NONE = "\N{EN DASH}"
 """Stands where there is no figure."""
@@ -12,11 +12,11 @@ _SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def span(seconds: float) -> str:
-    """Return a duration in its largest unit, and nothing finer than a minute: `12 d`, `3 h`, `under 1 min`."""
+    """Return a duration in its largest unit, and nothing finer than a minute: `12 d`, `3 h`, `<1 min`."""
     for size, unit in _UNITS:
         if seconds >= size:
             return f"{seconds / size:.0f}\N{NO-BREAK SPACE}{unit}"
-    return "under 1\N{NO-BREAK SPACE}min"
+    return "<1\N{NO-BREAK SPACE}min"
 
 
 def measured(seconds: float | None, *, sign: bool = False) -> str:
@@ -43,11 +43,11 @@ def count(number: int) -> str:
 
 
 def moment(time: float, *, date: bool = True) -> Markup:
-    """Return a time of day in UTC, with its date unless that is plain."""
+    """Return a time of day in UTC, behind its date if that is wanted."""
     try:
         when = datetime.fromtimestamp(time, UTC)
     except (ValueError, OverflowError, OSError):
         return Markup(NONE)
-    return element(
-        "time", f"{when:%Y-%m-%d %H:%M:%S}" if date else f"{when:%H:%M:%S}", datetime=f"{when:%Y-%m-%dT%H:%M:%SZ}"
-    )
+    clock = f"{when:%H:%M:%S}"
+    shown = join(element("span", f"{when:%Y-%m-%d}"), " ", element("span", clock)) if date else clock
+    return element("time", shown, datetime=f"{when:%Y-%m-%dT%H:%M:%SZ}")

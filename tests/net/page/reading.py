@@ -3,16 +3,18 @@
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "br", "hr"}
-TAGS = VOID | set(
+_TAGS = (
     "html head title script noscript body a header main section article footer p span strong em small b time button "
     "h1 h2 h3 h4 ul li dl div dt dd figure figcaption table caption thead tbody tr th td pre code "
-    "svg symbol path defs pattern use rect line circle text".split()
+    "svg symbol path defs pattern use rect line circle text"
 )
-ATTRIBUTES = set(
+TAGS = VOID | set(_TAGS.split())
+_ATTRIBUTES = (
     "lang charset name content rel type href src defer http-equiv class id role hidden tabindex scope title datetime "
     "aria-label aria-labelledby aria-live aria-hidden aria-pressed data-name data-told data-title "
-    "viewbox preserveaspectratio d fill-rule x y x1 x2 y1 y2 cx cy r rx width height text-anchor patternunits".split()
+    "viewbox preserveaspectratio d fill-rule x y x1 x2 y1 y2 cx cy r rx width height text-anchor patternunits"
 )
+ATTRIBUTES = set(_ATTRIBUTES.split())
 
 
 class Reader(HTMLParser):
