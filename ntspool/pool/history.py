@@ -65,6 +65,11 @@ class History:
         self._points = seen
         _add(self._rates, Rate(began, view.sessions.rate), _most)
 
+    def covers(self) -> float:
+        """Return how many seconds it reaches back."""
+        kept = self.rates()
+        return kept[-1].time - kept[0].time + _STEP if kept else 0.0
+
     def points(self, backend: str, address: str, port: int) -> tuple[Point, ...]:
         """Return what is remembered of an address, oldest first."""
         return _recent(self._points.get((backend, address, port), ()))

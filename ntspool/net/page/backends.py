@@ -11,8 +11,12 @@ _DOT = " \N{MIDDLE DOT} "
 
 
 def cards(view: GatewayView, history: History) -> Markup:
-    """Return a card for each backend."""
-    return element("div", *(_card(each, view.now, history) for each in view.backends), class_="cards")
+    """Return a card for each backend, and what their plots show."""
+    told = f"The plots show the last {span(history.covers())}; hatched is when an address was not UP."
+    return join(
+        element("p", told, class_="facts"),
+        element("div", *(_card(each, view.now, history) for each in view.backends), class_="cards"),
+    )
 
 
 def shares(view: GatewayView) -> Markup:
