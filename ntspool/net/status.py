@@ -1,8 +1,9 @@
 """The status page's HTTP server: GET and HEAD, a handful of paths, and bounds that keep strangers cheap."""
 
 import asyncio
+import gzip
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -25,6 +26,9 @@ CONNECTIONS: Final = 256
 FRESH: Final = 1.0
 """Seconds for which everybody is shown the same rendering, so that a crowd costs no more than one reader."""
 
+DUTY: Final = 0.1
+"""The part of a core that renderings may take: those of a large pool are shown for longer."""
+
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -39,20 +43,24 @@ HEADERS: Final = {
 _SLOWEST = 60.0
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Render = Callable[[GatewayView, Sequence[EventView], History], str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Rendering:
-    body: str
+    """A document as text and compressed, with its ETag; shown to everybody until `stale`, by the loop's clock."""
+
+    body: bytes
+    small: bytes
     tag: str
+    stale: float
 
 
 class StatusServer:
     """Serves the page at `endpoints` (IP literal, port): `start` it, and `stop` it in the end.
 
     `view` and `events` return what the gateway is now and its latest events; they are called from the event loop, at
-    most once in FRESH seconds for readers and once in OBSERVE_INTERVAL for the plots. `more` adds routes before it
+    most twice in FRESH seconds for readers and once in OBSERVE_INTERVAL for the plots. `more` adds routes before it
     starts.
     """
 
@@ -69,7 +77,8 @@ class StatusServer:
         self._more = more
         self._history = History()
         self._files = {document.static_name(each): each for each in document.STATIC}
-        self._rendered: dict[Callable[..., str], tuple[float, _Rendering]] = {}
+        self._rendered: dict[Render, _Rendering] = {}
+        self._rendering = asyncio.Lock()
         self._runner: web.AppRunner | None = None
         self._listening: list[asyncio.Server] = []
         self._observing: asyncio.Task[None] | None = None
@@ -123,31 +132,40 @@ class StatusServer:
             await asyncio.sleep(OBSERVE_INTERVAL)
 
     async def _page(self, request: web.Request) -> web.Response:
-        return self._answer(request, document.page)
+        return await self._answer(request, document.page)
 
     async def _fragment(self, request: web.Request) -> web.Response:
-        return self._answer(request, document.fragment)
+        return await self._answer(request, document.fragment)
 
-    def _answer(self, request: web.Request, render: Callable[..., str]) -> web.Response:
-        rendering = self._render(render)
+    async def _answer(self, request: web.Request, render: Render) -> web.Response:
+        rendering = await self._latest(render)
         tag = ETag(rendering.tag, is_weak=True)
         if any(each.value == tag.value for each in request.if_none_match or ()):
             response = web.Response(status=304)
+        elif "gzip" in request.headers.get("Accept-Encoding", ""):
+            response = web.Response(body=rendering.small, content_type="text/html", charset="utf-8")
+            response.headers["Content-Encoding"] = "gzip"
         else:
-            response = web.Response(text=rendering.body, content_type="text/html")
-            response.enable_compression()
+            response = web.Response(body=rendering.body, content_type="text/html", charset="utf-8")
         response.etag = tag
         response.headers["Cache-Control"] = "no-cache"
+        response.headers["Vary"] = "Accept-Encoding"
         return response
 
-    def _render(self, render: Callable[..., str]) -> _Rendering:
-        now = asyncio.get_running_loop().time()
-        rendered, rendering = self._rendered.get(render, (-FRESH, None))
-        if rendering is None or now >= rendered + FRESH:
-            body = render(self._view(), self._events(), self._history)
-            rendering = _Rendering(body, hashlib.sha256(body.encode()).hexdigest()[:16])
-            self._rendered[render] = (now, rendering)
-        return rendering
+    async def _latest(self, render: Render) -> _Rendering:
+        loop = asyncio.get_running_loop()
+        # While one renders, the others wait for what it makes.
+        async with self._rendering:
+            held = self._rendered.get(render)
+            if held is not None and loop.time() < held.stale:
+                return held
+            # With a hundred backends it takes a while, and probes must not wait for it.
+            begun, seen = loop.time(), (self._view(), list(self._events()), self._history.copy())
+            body, small = await asyncio.to_thread(_rendered, render, *seen)
+            now = loop.time()
+            stale = now + max(FRESH, (now - begun) / DUTY)
+            self._rendered[render] = _Rendering(body, small, hashlib.sha256(body).hexdigest()[:16], stale)
+            return self._rendered[render]
 
     async def _static(self, request: web.Request) -> web.Response:
         name = self._files.get(request.match_info["name"])
@@ -163,3 +181,8 @@ class StatusServer:
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(HEADERS)
+
+
+def _rendered(render: Render, view: GatewayView, events: Sequence[EventView], history: History) -> tuple[bytes, bytes]:
+    body = render(view, events, history).encode()
+    return body, gzip.compress(body, 6, mtime=0)

@@ -65,6 +65,13 @@ class History:
         self._points = seen
         _add(self._rates, Rate(began, view.sessions.rate), _most)
 
+    def copy(self) -> "History":
+        """Return one that stays as this is now."""
+        same = History()
+        same._points = {where: series.copy() for where, series in self._points.items()}
+        same._rates = self._rates.copy()
+        return same
+
     def covers(self) -> float:
         """Return how many seconds it reaches back."""
         kept = self.rates()

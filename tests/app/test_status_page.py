@@ -126,6 +126,18 @@ def test_the_page_is_whole_dark_and_light_on_desktop_and_phone_and_without_javas
     play(around, scene)
 
 
+def test_nothing_moves_for_those_who_do_not_want_it(around):
+    async def scene(tab, url, _):
+        moving = {}
+        for wish in ("reduce", "no-preference"):
+            opened = await tab(url, reduced_motion=wish)
+            await opened.page.wait_for_selector(".live")
+            moving[wish] = await opened.page.evaluate("document.getAnimations().length")
+        assert moving == {"reduce": 0, "no-preference": 1}
+
+    play(around, scene)
+
+
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(around):
     async def scene(tab, url, _):
         opened = await tab(url, viewport=DESKTOP)

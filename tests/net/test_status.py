@@ -123,6 +123,7 @@ def test_a_crowd_costs_no_more_than_one_reader():
 
 def test_the_page_shows_what_is_now(monkeypatch):
     monkeypatch.setattr(status, "FRESH", 0.0)
+    monkeypatch.setattr(status, "DUTY", 1e9)
     shown = [views.gateway()]
 
     async def scene(session, url, _):
@@ -133,6 +134,31 @@ def test_the_page_shows_what_is_now(monkeypatch):
     before, after = play(scene, view=lambda: shown[0])
     assert "All 4 backends serve time" in before
     assert "2 of 3 backends serve time" in after
+
+
+def test_a_rendering_that_takes_long_is_shown_for_longer(monkeypatch):
+    monkeypatch.setattr(status, "FRESH", 0.0)
+    monkeypatch.setattr(status, "DUTY", 1e-6)
+    shown = [views.gateway()]
+
+    async def scene(session, url, _):
+        await ask(session, "GET", url)
+        shown[0] = views.troubled()
+        return (await ask(session, "GET", url))[2]
+
+    assert "All 4 backends serve time" in play(scene, view=lambda: shown[0])
+
+
+def test_who_does_not_take_gzip_gets_the_same_in_plain():
+    async def scene(session, url, _):
+        small = await ask(session, "GET", url)
+        plain = await ask(session, "GET", url, headers={"Accept-Encoding": "identity"})
+        return small, plain
+
+    small, plain = play(scene)
+    assert small[1]["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain[1]
+    assert small[2] == plain[2]
 
 
 def test_one_connection_too_many_ends_the_oldest(monkeypatch):

@@ -5,6 +5,7 @@ All of what is remembered is shown, and at least half an hour.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from math import ceil
 from typing import TypeVar
 
 from ntspool.net.page.markup import Markup, element, join
@@ -15,26 +16,36 @@ _HEIGHT = 60
 _INSET = 4.0
 _STEP = SPAN / POINTS
 _LEAST = 30
+_DRAWN = 120
+"""Points of a small plot: more are narrower than what a screen shows, and phones pay for each."""
 
 Sample = TypeVar("Sample", Point, Rate)
+Spot = tuple[float, float]
+"""A time and a value."""
 
 
 class _Window:
-    """The time from the first of what is remembered to its last, as steps from the left."""
+    """The time from the first of what is remembered to its last, as steps from the left; so many points are drawn."""
 
-    def __init__(self, series: Sequence[Point] | Sequence[Rate]) -> None:
+    def __init__(self, series: Sequence[Point] | Sequence[Rate], drawn: int) -> None:
         self._last = series[-1].time if series else 0.0
         steps = round((self._last - series[0].time) / _STEP) + 1 if series else 0
         self.step = POINTS / max(steps, _LEAST)
+        self._merged = ceil(steps / drawn) * _STEP
 
     def place(self, time: float) -> float:
         """Return where the minute that began at `time` begins."""
         return POINTS - (round((self._last - time) / _STEP) + 1) * self.step
 
+    def thinned(self, run: Iterable[Spot]) -> Iterator[Spot]:
+        """Yield the furthest from zero of what is to be one point."""
+        for _, spots in groupby(run, lambda spot: spot[0] // self._merged):
+            yield max(spots, key=lambda spot: abs(spot[1]))
+
 
 def offsets(points: Sequence[Point]) -> Markup:
     """Return the offsets of an address around a line for zero."""
-    window, runs = _Window(points), list(_runs(points, lambda point: point.offset))
+    window, runs = _Window(points, _DRAWN), list(_runs(points, lambda point: point.offset))
     values = [value for run in runs for _, value in run]
     reach = max((abs(value) for value in values), default=0.0) or 1e-6
     told = (
@@ -47,7 +58,7 @@ def offsets(points: Sequence[Point]) -> Markup:
 
 def delays(points: Sequence[Point]) -> Markup:
     """Return the delays of an address above a line for zero."""
-    window, runs = _Window(points), list(_runs(points, lambda point: point.delay))
+    window, runs = _Window(points, _DRAWN), list(_runs(points, lambda point: point.delay))
     values = [value for run in runs for _, value in run]
     told = f"from {measured(min(values))} to {measured(max(values))}" if values else "not measured"
     areas = (_area(window, run, max(values) or 1e-6) for run in runs)
@@ -56,7 +67,7 @@ def delays(points: Sequence[Point]) -> Markup:
 
 def rates(series: Sequence[Rate]) -> Markup:
     """Return the session rate above a line for zero."""
-    window, runs = _Window(series), list(_runs(series, lambda each: each.rate))
+    window, runs = _Window(series, POINTS), list(_runs(series, lambda each: each.rate))
     highest = max((each.rate for each in series), default=0.0)
     areas = (_area(window, run, highest or 1.0) for run in runs)
     return _plot(f"Sessions a second, at most {highest:.1f}", join(*areas), series)
@@ -92,9 +103,9 @@ def _plot(label: str, drawn: Markup, series: Sequence[Point] | Sequence[Rate]) -
     )
 
 
-def _runs(series: Iterable[Sample], value: Callable[[Sample], float | None]) -> Iterator[list[tuple[float, float]]]:
+def _runs(series: Iterable[Sample], value: Callable[[Sample], float | None]) -> Iterator[list[Spot]]:
     """Yield time and value of what follows each other without a gap."""
-    run: list[tuple[float, float]] = []
+    run: list[Spot] = []
     for each in series:
         found = value(each)
         if run and (found is None or each.time > run[-1][0] + 2 * _STEP):
@@ -121,14 +132,14 @@ def _line(path: str) -> Markup:
     return element("path", d=path, class_="line")
 
 
-def _area(window: _Window, run: Sequence[tuple[float, float]], top: float) -> Markup:
+def _area(window: _Window, run: Sequence[Spot], top: float) -> Markup:
     path = _path(window, run, 0.0, top)
     return join(element("path", d=f"{path}V{_HEIGHT}H{window.place(run[0][0]):.1f}Z", class_="area"), _line(path))
 
 
-def _path(window: _Window, run: Sequence[tuple[float, float]], low: float, high: float) -> str:
+def _path(window: _Window, run: Sequence[Spot], low: float, high: float) -> str:
     room = _HEIGHT - 2 * _INSET
-    places = ((window.place(time), (value - low) / (high - low)) for time, value in run)
+    places = ((window.place(time), (value - low) / (high - low)) for time, value in window.thinned(run))
     steps = [f"{x:.1f} {_HEIGHT - _INSET - part * room:.1f}" for x, part in places]
     # The last minute has a length, too.
     return f"M{'L'.join(steps)}h{window.step:.1f}"

@@ -1,7 +1,7 @@
 "use strict";
 // Fetches the sections of the page every few seconds, puts those that changed in place, and says which states did.
 (() => {
-  const PACE = 3000;
+  const PACE = 4000;
   const main = document.getElementById("main");
   const news = document.getElementById("news");
   const clock = document.getElementById("as-of");
@@ -49,6 +49,7 @@
       lost = true;
     }
     document.body.classList.toggle("lost", lost);
+    document.body.classList.toggle("live", !lost && !paused);
   };
 
   const follow = async () => {
@@ -61,6 +62,7 @@
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
     pause.textContent = paused ? "Paused" : "Pause";
+    document.body.classList.toggle("live", !paused && !lost);
     look();
   });
   document.addEventListener("visibilitychange", look);
