@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from ntspool.app.adminclient import call
 from tests.app.browser import chromium
 from tests.app.pool import lay_out
 from tests.interop.lab import free_port
@@ -66,7 +67,7 @@ def check(opened, url):
     assert all(each.startswith(url) for each in opened.requests), opened.requests
 
 
-def test_a_backend_that_stops_is_seen_to_without_reloading_and_so_is_its_return(around):
+def test_a_backend_that_stops_returns_and_is_drained_is_seen_to_without_reloading(around):
     async def scene(tab, url, servers):
         for _ in range(3):
             await around.session()
@@ -86,6 +87,9 @@ def test_a_backend_that_stops_is_seen_to_without_reloading_and_so_is_its_return(
         await servers["ntp-2"].start()
         await page.wait_for_selector("h1:has-text('All 2 backends serve time')", timeout=WAIT)
         assert "ntp-2 is UP" in await page.locator("#news").inner_text()
+        await asyncio.to_thread(call, around.state / "admin.sock", "POST", "/v1/backends/ntp-1/drain")
+        await page.wait_for_selector("article[data-name='ntp-1'] >> text=DRAIN", timeout=WAIT)
+        assert "ntp-1 is DRAIN" in await page.locator("#news").inner_text()
         assert await page.evaluate("window.mark") == "not reloaded"
         check(opened, url)
 
