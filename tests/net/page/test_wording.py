@@ -19,8 +19,8 @@ def test_a_span_has_one_unit(seconds, text):
     ("seconds", "text"),
     [
         (None, "\N{EN DASH}"),
-        (0.0, "0 µs"),
-        (4.2e-7, "0 µs"),
+        (0.0, "0 ns"),
+        (4.2e-7, "420 ns"),
         (1.23e-5, "12 µs"),
         (0.0041, "4.10 ms"),
         (0.0123, "12.3 ms"),
