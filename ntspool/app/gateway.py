@@ -115,10 +115,7 @@ class Gateway:
         )
         self._admin = AdminServer(_admin_places(self._config), self._routes())
         self._status = StatusServer(
-            [(each.host, each.port) for each in self._config.status.listen],
-            self.view,
-            lambda: self._events.after(0),
-            more=lambda app: add_routes(app, self.view),
+            [(each.host, each.port) for each in self._config.status.listen], self.view, lambda: self._events.after(0)
         )
         self._served: Snapshot
 

@@ -109,7 +109,7 @@ class Admin(BaseModel, frozen=True, extra="forbid"):
 class Status(BaseModel, frozen=True, extra="forbid"):
     """The port of the status page and of what machines read beside it; without `listen` there is none."""
 
-    listen: tuple[Endpoint, ...] = ()
+    listen: tuple[Endpoint, ...] = Field(default=(), description="a list of ADDRESS:PORT, each in quotes")
 
 
 class Health(BaseModel, frozen=True, extra="forbid"):

@@ -85,7 +85,7 @@ class StatusServer:
 
     async def start(self) -> None:
         """Listen and answer; raises LocalError when it cannot listen."""
-        app = web.Application(client_max_size=0)
+        app = web.Application()
         app.on_response_prepare.append(_add_headers)
         app.router.add_get("/", self._page)
         app.router.add_get("/fragment", self._fragment)

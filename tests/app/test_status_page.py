@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from ntspool.app.adminclient import call
 from tests.app.browser import chromium
 from tests.app.pool import lay_out
 from tests.interop.lab import free_port
@@ -66,7 +67,7 @@ def check(opened, url):
     assert all(each.startswith(url) for each in opened.requests), opened.requests
 
 
-def test_a_backend_that_stops_is_seen_to_without_reloading_and_so_is_its_return(around):
+def test_a_backend_that_stops_returns_and_is_drained_is_seen_to_without_reloading(around):
     async def scene(tab, url, servers):
         for _ in range(3):
             await around.session()
@@ -86,6 +87,9 @@ def test_a_backend_that_stops_is_seen_to_without_reloading_and_so_is_its_return(
         await servers["ntp-2"].start()
         await page.wait_for_selector("h1:has-text('All 2 backends serve time')", timeout=WAIT)
         assert "ntp-2 is UP" in await page.locator("#news").inner_text()
+        await asyncio.to_thread(call, around.state / "admin.sock", "POST", "/v1/backends/ntp-1/drain")
+        await page.wait_for_selector("article[data-name='ntp-1'] >> text=DRAIN", timeout=WAIT)
+        assert "ntp-1 is DRAIN" in await page.locator("#news").inner_text()
         assert await page.evaluate("window.mark") == "not reloaded"
         check(opened, url)
 
@@ -100,6 +104,27 @@ def test_the_page_says_so_when_it_has_lost_the_gateway_and_when_it_is_back(aroun
         await opened.page.wait_for_selector("#news:has-text('No contact with the gateway since')", timeout=WAIT)
         await opened.page.unroute("**/fragment")
         await opened.page.wait_for_selector("#news:has-text('In contact with the gateway again')", timeout=WAIT)
+
+    play(around, scene)
+
+
+def test_a_page_that_stays_open_over_an_upgrade_loads_itself_anew(around):
+    async def scene(tab, url, _):
+        opened = await tab(url)
+        page = opened.page
+        await page.evaluate("window.mark = 'not reloaded'")
+
+        async def upgraded(route):
+            answer = await route.fetch()
+            await route.fulfill(
+                response=answer, body=(await answer.text()).replace('data-version="', 'data-version="9 ')
+            )
+
+        async with page.expect_navigation(timeout=WAIT):
+            await page.route("**/fragment", upgraded, times=1)
+        assert await page.evaluate("window.mark") is None
+        await page.wait_for_selector(".live")
+        check(opened, url)
 
     play(around, scene)
 
@@ -156,8 +181,6 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(around):
         await page.keyboard.press("Shift+Tab")
         await page.keyboard.press("Enter")
         assert await page.evaluate(focused) == "main"
-        await page.keyboard.press("Tab")
-        assert await page.evaluate(focused) == "PRE"
         check(opened, url)
 
     play(around, scene)

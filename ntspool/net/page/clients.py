@@ -34,7 +34,7 @@ def _client(client: str, file: str, lines: str, see: str) -> Markup:
         "article",
         element("h3", client),
         element("p", "In ", element("code", file), ":"),
-        element("pre", element("code", lines), tabindex=0),
+        element("pre", element("code", lines)),
         element("p", "To see it at work: ", element("code", see)),
     )
 

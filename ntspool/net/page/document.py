@@ -117,6 +117,7 @@ def _glance(view: GatewayView, history: History) -> Markup:
         aria_labelledby="glance-heading",
         class_=head.sign,
         data_title=health.title(view),
+        data_version=" ".join(map(static_name, STATIC)),
         data_told=head.text,
         data_name="",
     )

@@ -8,7 +8,7 @@ NONE = "\N{EN DASH}"
 """Stands where there is no figure."""
 
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
-_SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+_SCALES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def span(seconds: float) -> str:
@@ -20,16 +20,17 @@ def span(seconds: float) -> str:
 
 
 def measured(seconds: float | None, *, sign: bool = False) -> str:
-    """Return a measurement with three digits at most, in s, ms or µs; with `sign` one that tells ahead from behind."""
+    """Return a measurement with three digits at most, in s, ms, µs or ns.
+
+    With `sign` it tells ahead from behind.
+    """
     if seconds is None:
         return NONE
-    for size, unit in _SCALES:
-        if abs(seconds) >= size or unit == "µs":
-            value = seconds / size
-            digits = 0 if abs(value) >= 100 or unit == "µs" else 1 if abs(value) >= 10 else 2
-            text = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
-            return f"{text}\N{NO-BREAK SPACE}{unit}"
-    raise AssertionError
+    size, unit = next((each for each in _SCALES if abs(seconds) >= each[0]), _SCALES[-1])
+    value = seconds / size
+    digits = 0 if abs(value) >= 100 or unit in {"µs", "ns"} else 1 if abs(value) >= 10 else 2
+    text = f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{text}\N{NO-BREAK SPACE}{unit}"
 
 
 def percent(part: float) -> str:

@@ -11,7 +11,7 @@ _TAGS = (
 TAGS = VOID | set(_TAGS.split())
 _ATTRIBUTES = (
     "lang charset name content rel type href src defer http-equiv class id role hidden tabindex scope title datetime "
-    "aria-label aria-labelledby aria-live aria-hidden aria-pressed data-name data-told data-title "
+    "aria-label aria-labelledby aria-live aria-hidden aria-pressed data-name data-told data-title data-version "
     "viewbox preserveaspectratio d fill-rule x y x1 x2 y1 y2 cx cy r rx width height text-anchor patternunits"
 )
 ATTRIBUTES = set(_ATTRIBUTES.split())

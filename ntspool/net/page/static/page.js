@@ -17,19 +17,21 @@
 
   const put = (html) => {
     const fresh = new DOMParser().parseFromString(html, "text/html").body;
+    const version = (root) => root.querySelector("#glance").dataset.version;
+    // A gateway of another version has another style sheet, and perhaps another script.
+    if (version(fresh) !== version(main)) return location.reload();
     const before = told(main), after = told(fresh);
     for (const section of [...fresh.children]) {
       const source = section.outerHTML;
       if (shown.get(section.id) === source) continue;
       shown.set(section.id, source);
       const old = document.getElementById(section.id);
-      // What is the same stays as it is: selections, and where the keyboard is.
-      if (!old) main.append(section);
-      else if (!old.contains(document.activeElement)) old.replaceWith(section);
-      else shown.delete(section.id);
+      if (old) old.replaceWith(section);
+      else main.append(section);
     }
     const changes = [...after].filter(([name, text]) => before.get(name) !== text).map(([, text]) => text);
-    if (changes.length) say(changes.join(". "));
+    const rest = changes.length > 5 ? `. ${changes.length - 5} more have changed` : "";
+    if (changes.length) say(changes.slice(0, 5).join(". ") + rest);
     document.title = document.getElementById("glance").dataset.title;
   };
 
@@ -61,7 +63,6 @@
   pause.addEventListener("click", () => {
     paused = !paused;
     pause.setAttribute("aria-pressed", String(paused));
-    pause.textContent = paused ? "Paused" : "Pause";
     document.body.classList.toggle("live", !paused && !lost);
     look();
   });
