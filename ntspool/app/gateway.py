@@ -115,7 +115,10 @@ class Gateway:
         )
         self._admin = AdminServer(_admin_places(self._config), self._routes())
         self._status = StatusServer(
-            [(each.host, each.port) for each in self._config.status.listen], self.view, lambda: self._events.after(0)
+            [(each.host, each.port) for each in self._config.status.listen],
+            self.view,
+            lambda: self._events.after(0),
+            more=lambda app: add_routes(app, self.view),
         )
         self._served: Snapshot
 
