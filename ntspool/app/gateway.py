@@ -34,6 +34,7 @@ from ntspool.net.store import FileStore
 from ntspool.net.successor import Successor
 from ntspool.net.system import Where, listen_on, set_up_logs
 from ntspool.net.systemd import Service
+from ntspool.pool.admin import Mode
 from ntspool.pool.cookies import SERVER_AEAD
 from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
@@ -301,7 +302,7 @@ class Gateway:
     def status(self) -> str:
         """How it goes, in one line."""
         up = sum(bool(each.up) for each in self._served.serving)
-        sessions = sum(self._workers.minted.values())
+        sessions = self._workers.sessions.total
         return f"{up} of {len(self._backends)} backends UP, {len(self.worker_pids)} workers, {sessions} sessions"
 
     @property
