@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from ntspool.app.throwaway import Authority
@@ -33,6 +34,13 @@ class Pki:
     @property
     def certificate(self) -> Certificate:
         return read_certificate(self.chain, self.key)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were():
+    """Take back what a gateway of a test has made of the logs: it wrote to that test's standard error."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
