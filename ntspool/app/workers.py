@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import socket
 import sys
 import time
@@ -17,6 +18,12 @@ from ntspool.net.channel import Tally
 from ntspool.pool.counts import Rate, SessionCounts
 from ntspool.pool.limits import TurnedAway
 from ntspool.pool.model import Snapshot
+
+_MALLOC = "glibc.malloc.tcache_count=127:glibc.malloc.hugetlb=1"
+"""OpenSSL takes and returns hundreds of small pieces a session: more than 7 of a size are kept at hand, on large pages.
+
+An operator's own setting stands; other C libraries than glibc do not look at it.
+"""
 
 START_DEADLINE = 30.0
 """Seconds in which a worker must serve; beyond that something is wrong with the installation."""
@@ -128,7 +135,12 @@ class Workers:
         if self._handover is not None:
             words.append(str(self._handover))
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ntspool.app.worker", *words, pass_fds=[channel.fileno(), *listening]
+            sys.executable,
+            "-m",
+            "ntspool.app.worker",
+            *words,
+            pass_fds=[channel.fileno(), *listening],
+            env={"GLIBC_TUNABLES": _MALLOC, **os.environ},
         )
 
     def _count(self, tally: Tally) -> None:
