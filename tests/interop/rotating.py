@@ -27,7 +27,7 @@ _HEALTH = "{interval: 300ms, timeout: 290ms, rise: 1, fall: 10}"
 class Rotating:
     """A pool with agents; `life` is that of cookies in seconds, `outages` are when no gateway was there, Unix seconds.
 
-    `processes` are the agents that run and, as "gateway", the gateway.
+    `processes` are the agents that run and, as "gateway", the gateway; `program` is the ntspool that all of them are.
     """
 
     pool: Pool
@@ -35,6 +35,7 @@ class Rotating:
     control: int
     stack: ExitStack
     supervisor: Supervisor | None = None
+    program: Sequence[str] = (sys.executable, "-m", "ntspool")
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     outages: list[tuple[float, float]] = field(default_factory=list)
     _logs: dict[str, list[Path]] = field(default_factory=dict)
@@ -44,6 +45,11 @@ class Rotating:
         done = self._run(words)
         assert done.returncode == status, (words, done.stdout)
         return done.stdout
+
+    def attempt(self, *words: str, config: bool = True) -> tuple[int, str]:
+        """Run a command of ours, with our configuration if it takes one; return its exit status and what it printed."""
+        done = self._run(words, config=config)
+        return done.returncode, done.stdout
 
     def status(self) -> dict[str, Any]:
         """Return `ntspool keys status`."""
@@ -142,7 +148,7 @@ class Rotating:
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
     def _words(self, words: Sequence[str]) -> list[str]:
-        return [*self.pool.network.inside, sys.executable, "-m", "ntspool", *words]
+        return [*self.pool.network.inside, *self.program, *words]
 
     def _state(self, name: str) -> Path:
         return self.pool.directory / f"{name}.agent"
@@ -170,7 +176,7 @@ def rotating_pool(
             config.write(f'keys: {{rotate: off, life: {life:g}s}}\ncontrol: {{listen: ["127.0.0.1:{control}"]}}\n')
         rotating = Rotating(pool, life, control, stack, supervisor)
         for each in members:
-            stack.enter_context(pool.daemon(each.name) if supervisor else _unkeyed(pool, each))
+            stack.enter_context(pool.daemon(each.name) if supervisor else unkeyed(pool, each))
         rotating.start_gateway()
         for each in members:
             rotating.enroll(each.name)
@@ -180,7 +186,8 @@ def rotating_pool(
 
 
 @contextmanager
-def _unkeyed(pool: Pool, member: Member) -> Iterator[Daemon]:
+def unkeyed(pool: Pool, member: Member) -> Iterator[Daemon]:
+    """Run a backend's daemon with keys of its own making."""
     with member.run(None, addresses=member.addresses, port=member.port, network=pool.network) as daemon:
         pool.daemons[member.name] = daemon
         yield daemon
