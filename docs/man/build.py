@@ -83,7 +83,9 @@ def _page(link: re.Match[str]) -> str:
 def _synopsis(command: click.Command, name: str) -> str:
     arguments = [each for each in command.params if isinstance(each, click.Argument)]
     words = [each.metavar or str(each.name).upper() for each in arguments]
-    return " ".join([name, *(word if each.required else f"[{word}]" for word, each in zip(words, arguments, strict=True))])
+    return " ".join(
+        [name, *(word if each.required else f"[{word}]" for word, each in zip(words, arguments, strict=True))]
+    )
 
 
 def _option(option: click.Parameter) -> str:

@@ -15,6 +15,10 @@ _INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
+INDENTED = "indented"
+"""The language of indented blocks, which in this manual are commands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A block of code: its language, empty if not told, its text, and the page and line where it begins."""
@@ -39,7 +43,7 @@ def blocks(page: Path) -> Iterator[Block]:
     for found in _FENCE.finditer(text):
         yield Block(page, _line(text, found.start()), found["language"], found["text"])
     for found in _INDENTED.finditer(without_fences(text)):
-        yield Block(page, _line(text, found.start()), "", re.sub(r"^    ", "", found[0], flags=re.MULTILINE))
+        yield Block(page, _line(text, found.start()), INDENTED, re.sub(r"^    ", "", found[0], flags=re.MULTILINE))
 
 
 def inline_code(page: Path) -> Iterator[Block]:

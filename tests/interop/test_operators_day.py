@@ -1,4 +1,4 @@
-"""A new operator's first day with real chronyds: every step is seen in status, events and metrics, and no session fails."""
+"""A new operator's day with real chronyds: every step shows in status, events and metrics, and no session fails."""
 
 import json
 import re
@@ -66,7 +66,9 @@ class Day:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.status_port}/metrics", timeout=10) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
         samples = (sample for family in families for sample in family.samples)
-        return sum(each.value for each in samples if each.name == f"ntspool_{name}" and labels.items() <= each.labels.items())
+        return sum(
+            each.value for each in samples if each.name == f"ntspool_{name}" and labels.items() <= each.labels.items()
+        )
 
     def assigned(self, name):
         return self.metric("backend_assignments_total", backend=name)
@@ -112,7 +114,9 @@ def morning():
         directory = stack.enter_context(working_directory())
         directory.chmod(0o755)
         program = installed(directory)
-        members = {name: Member(name, (f"127.0.0.{number}",)) for name, number in (("ntp-1", 11), ("ntp-2", 12), ("ntp-3", 13))}
+        members = {
+            name: Member(name, (f"127.0.0.{number}",)) for name, number in (("ntp-1", 11), ("ntp-2", 12), ("ntp-3", 13))
+        }
         pool = Pool(directory, here(), free_port("127.0.0.1"), members)
         control, status_port = free_port("127.0.0.1"), free_port("127.0.0.1")
         authority = Authority.make(datetime.now(UTC))
@@ -233,7 +237,9 @@ def rotate_keys(day):
     first = day.site.current()
     day.site.rotate()
     assert day.event("keys rotated")["subject"] == f"epoch {first + 1}"
-    day.until("all to mint under the new epoch", lambda: {each["minting"] for each in day.status()["backends"]} == {first + 1})
+    day.until(
+        "all to mint under the new epoch", lambda: {each["minting"] for each in day.status()["backends"]} == {first + 1}
+    )
     assert day.metric("key_current_epoch") == first + 1
 
 
@@ -290,4 +296,6 @@ def at_the_end_of_the_day(day):
     page = day.site.ntspool("status")
     assert all(name in page for name in day.site.pool.members)
     told = day.site.ntspool("events", "--lines=100")
-    assert all(each in told for each in ("backend UP", "admin state", "keys rotated", "certificates reloaded", "serving"))
+    assert all(
+        each in told for each in ("backend UP", "admin state", "keys rotated", "certificates reloaded", "serving")
+    )
