@@ -1,6 +1,7 @@
 """A pool whose keys rotate: backends, each with an agent, and a gateway that can be killed, all of them processes."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from tests.interop.daemons import Daemon, endpoint
 from tests.interop.lab import Network, free_port, running, wait_until
 from tests.interop.pool import Member, Pool, laid_out
 from tests.interop.supervised import Supervisor
+from tests.systemd import activated
 
 PATIENCE = 40.0
 """Seconds in which a rotation must be allowed, or the agents must have done their work."""
@@ -27,7 +29,8 @@ _HEALTH = "{interval: 300ms, timeout: 290ms, rise: 1, fall: 10}"
 class Rotating:
     """A pool with agents; `life` is that of cookies in seconds, `outages` are when no gateway was there, Unix seconds.
 
-    `processes` are the agents that run and, as "gateway", the gateway; `program` is the ntspool that all of them are.
+    `processes` are the agents that run and, as "gateway", the gateway; `program` is the ntspool that all of them are,
+    and `sockets` what systemd would open for the gateway.
     """
 
     pool: Pool
@@ -36,6 +39,7 @@ class Rotating:
     stack: ExitStack
     supervisor: Supervisor | None = None
     program: Sequence[str] = (sys.executable, "-m", "ntspool")
+    sockets: Sequence[socket.socket] = ()
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     outages: list[tuple[float, float]] = field(default_factory=list)
     _logs: dict[str, list[Path]] = field(default_factory=dict)
@@ -97,6 +101,12 @@ class Rotating:
         self.start_gateway()
         self.outages.append((began, time.time()))
 
+    def stop_and_start_gateway(self) -> None:
+        """Restart the gateway as `systemctl restart` does."""
+        self.processes["gateway"].terminate()
+        self.processes["gateway"].wait()
+        self.start_gateway()
+
     def enroll(self, name: str) -> None:
         """Enrol a backend's agent with a new token."""
         token = self.ntspool("backend", "enroll", name).strip()
@@ -136,7 +146,10 @@ class Rotating:
     def _start(self, name: str, words: Sequence[str], log: Path) -> None:
         logs = self._logs.setdefault(name, [])
         logs.append(log.with_name(f"{log.name}.{len(logs)}"))
-        self.processes[name] = self.stack.enter_context(running(self._words(words), logs[-1]))
+        command, options = self._words(words), {}
+        if name == "gateway" and self.sockets:
+            command, options = activated(command, self.sockets), {"pass_fds": [each.fileno() for each in self.sockets]}
+        self.processes[name] = self.stack.enter_context(running(command, logs[-1], **options))
 
     def _alive(self, name: str) -> bool:
         assert self.processes[name].poll() is None, self.said(name)
