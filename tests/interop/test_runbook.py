@@ -32,7 +32,7 @@ def test_backends_and_clients_survive_a_lost_keyring_by_themselves():
 
 
 def is_well(client):
-    """Tell whether a client's last answer was authentic and nothing is amiss: it may have forgotten all and begun anew."""
+    """Tell whether a client's last answer was authentic and nothing is amiss; it may have begun anew."""
     auth, traffic = client.auth(), client.traffic()
     good = auth is not None and auth.cookies and not auth.naks and not auth.attempts
     return good and traffic is not None and traffic.authenticated
