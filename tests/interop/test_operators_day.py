@@ -8,7 +8,7 @@ import socket
 import time
 import urllib.request
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,7 +35,6 @@ class Day:
     authority: Authority
     status_port: int
     told: int = 0
-    events: list[dict] = field(default_factory=list)
 
     def api(self, resource):
         """Ask as commands do, but without starting a process, which this looks at too often for."""
@@ -85,7 +84,7 @@ class Day:
 
 def configuration(pool, control, status_port):
     """Return the sample as an operator fills it in: only what differs from machine to machine is changed."""
-    text, backends = SAMPLE.read_text().split("\nbackends:\n")
+    text, _ = SAMPLE.read_text().split("\nbackends:\n")
     changes = {
         "  names: [ntp-pool.example.com, ntp-pool.example.net]": "  names: [localhost]",
         'listen: ["0.0.0.0:4460", "[::]:4460"]': f'listen: ["127.0.0.1:{pool.port}"]',
@@ -107,7 +106,6 @@ def configuration(pool, control, status_port):
     for sample, ours in changes.items():
         assert re.search(f"^{re.escape(sample)}|: {re.escape(sample)}", text, re.MULTILINE), sample
         text = text.replace(sample, ours)
-    del backends
     lines = "".join(pool.members[name].declaration() for name in ("ntp-1", "ntp-2"))
     return f"{text}\nbackends:\n{lines}"
 
@@ -253,10 +251,9 @@ def rotate_keys(day):
 
 def replace_the_certificate(day):
     (before,) = day.status()["certificates"]
-    tomorrow = datetime.now(UTC) + timedelta(hours=1)
     renewed = day.site.pool.directory / "renewed"
     renewed.mkdir()
-    chain, key = day.authority.issue(["localhost"], ["127.0.0.1"], renewed, tomorrow - timedelta(minutes=30))
+    chain, key = day.authority.issue(["localhost"], ["127.0.0.1"], renewed, datetime.now(UTC) + timedelta(minutes=30))
     shutil.move(key, day.site.pool.directory / key.name)
     shutil.move(chain, day.site.pool.directory / chain.name)
     # It would be seen by itself, too, within some seconds.
@@ -273,7 +270,7 @@ def break_the_configuration(day):
     config.write_text(f"{good}  - {{name: ntp-4, adress: 127.0.0.14}}\n")
     said = day.site.ntspool("reload", status=2)
     assert f"{config}:{good.count(chr(10)) + 1}: " in said
-    assert "did you mean" in said or "adress" in said
+    assert "adress" in said
     assert day.event("reload refused, the old configuration stays")
     assert {each["name"] for each in day.status()["backends"]} == day.site.pool.members.keys()
     day.measure(1, "ready")
