@@ -54,13 +54,16 @@ class Systemd:
 
 def start(command: Sequence[str], sockets: Sequence[socket.socket], **environment: str) -> subprocess.Popen[str]:
     """Start a process to which `sockets` are passed; what it says is in its pipes."""
-    descriptors = [each.fileno() for each in sockets]
-    wrapper = [sys.executable, "-c", _EXEC, ",".join(map(str, descriptors))]
     return subprocess.Popen(
-        [*wrapper, *command],
-        pass_fds=descriptors,
+        activated(command, sockets),
+        pass_fds=[each.fileno() for each in sockets],
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def activated(command: Sequence[str], sockets: Sequence[socket.socket]) -> list[str]:
+    """Return the words that start a process to which `sockets` are passed, which must be in their `pass_fds`."""
+    return [sys.executable, "-c", _EXEC, ",".join(str(each.fileno()) for each in sockets), *command]

@@ -11,9 +11,3 @@ def test_the_two_commands_stand_at_the_top_and_ci_runs_the_second():
     demo = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/ntspool demo"
     assert README.index(demo) < README.index(TEST_COMMAND) < README.index("## ")
     assert TEST_COMMAND in (TOP / ".ci" / "run").read_text()
-
-
-def test_every_page_of_the_manual_is_reachable_from_the_readme():
-    pages = sorted((TOP / "docs").glob("*.md"))
-    assert pages
-    assert [page.name for page in pages if f"docs/{page.name}" not in README] == []

@@ -1,6 +1,7 @@
 """A pool whose keys rotate: backends, each with an agent, and a gateway that can be killed, all of them processes."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from tests.interop.daemons import Daemon, endpoint
 from tests.interop.lab import Network, free_port, running, wait_until
 from tests.interop.pool import Member, Pool, laid_out
 from tests.interop.supervised import Supervisor
+from tests.systemd import activated
 
 PATIENCE = 40.0
 """Seconds in which a rotation must be allowed, or the agents must have done their work."""
@@ -27,7 +29,8 @@ _HEALTH = "{interval: 300ms, timeout: 290ms, rise: 1, fall: 10}"
 class Rotating:
     """A pool with agents; `life` is that of cookies in seconds, `outages` are when no gateway was there, Unix seconds.
 
-    `processes` are the agents that run and, as "gateway", the gateway.
+    `processes` are the agents that run and, as "gateway", the gateway; `program` is the ntspool that all of them are,
+    and `sockets` what systemd would open for the gateway.
     """
 
     pool: Pool
@@ -35,6 +38,8 @@ class Rotating:
     control: int
     stack: ExitStack
     supervisor: Supervisor | None = None
+    program: Sequence[str] = (sys.executable, "-m", "ntspool")
+    sockets: Sequence[socket.socket] = ()
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     outages: list[tuple[float, float]] = field(default_factory=list)
     _logs: dict[str, list[Path]] = field(default_factory=dict)
@@ -44,6 +49,11 @@ class Rotating:
         done = self._run(words)
         assert done.returncode == status, (words, done.stdout)
         return done.stdout
+
+    def attempt(self, *words: str, config: bool = True) -> tuple[int, str]:
+        """Run a command of ours, with our configuration if it takes one; return its exit status and what it printed."""
+        done = self._run(words, config=config)
+        return done.returncode, done.stdout
 
     def status(self) -> dict[str, Any]:
         """Return `ntspool keys status`."""
@@ -91,6 +101,12 @@ class Rotating:
         self.start_gateway()
         self.outages.append((began, time.time()))
 
+    def stop_and_start_gateway(self) -> None:
+        """Restart the gateway as `systemctl restart` does."""
+        self.processes["gateway"].terminate()
+        self.processes["gateway"].wait()
+        self.start_gateway()
+
     def enroll(self, name: str) -> None:
         """Enrol a backend's agent with a new token."""
         token = self.ntspool("backend", "enroll", name).strip()
@@ -130,7 +146,10 @@ class Rotating:
     def _start(self, name: str, words: Sequence[str], log: Path) -> None:
         logs = self._logs.setdefault(name, [])
         logs.append(log.with_name(f"{log.name}.{len(logs)}"))
-        self.processes[name] = self.stack.enter_context(running(self._words(words), logs[-1]))
+        command, options = self._words(words), {}
+        if name == "gateway" and self.sockets:
+            command, options = activated(command, self.sockets), {"pass_fds": [each.fileno() for each in self.sockets]}
+        self.processes[name] = self.stack.enter_context(running(command, logs[-1], **options))
 
     def _alive(self, name: str) -> bool:
         assert self.processes[name].poll() is None, self.said(name)
@@ -142,7 +161,7 @@ class Rotating:
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
     def _words(self, words: Sequence[str]) -> list[str]:
-        return [*self.pool.network.inside, sys.executable, "-m", "ntspool", *words]
+        return [*self.pool.network.inside, *self.program, *words]
 
     def _state(self, name: str) -> Path:
         return self.pool.directory / f"{name}.agent"
@@ -170,7 +189,7 @@ def rotating_pool(
             config.write(f'keys: {{rotate: off, life: {life:g}s}}\ncontrol: {{listen: ["127.0.0.1:{control}"]}}\n')
         rotating = Rotating(pool, life, control, stack, supervisor)
         for each in members:
-            stack.enter_context(pool.daemon(each.name) if supervisor else _unkeyed(pool, each))
+            stack.enter_context(pool.daemon(each.name) if supervisor else unkeyed(pool, each))
         rotating.start_gateway()
         for each in members:
             rotating.enroll(each.name)
@@ -180,7 +199,8 @@ def rotating_pool(
 
 
 @contextmanager
-def _unkeyed(pool: Pool, member: Member) -> Iterator[Daemon]:
+def unkeyed(pool: Pool, member: Member) -> Iterator[Daemon]:
+    """Run a backend's daemon with keys of its own making."""
     with member.run(None, addresses=member.addresses, port=member.port, network=pool.network) as daemon:
         pool.daemons[member.name] = daemon
         yield daemon
