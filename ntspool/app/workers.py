@@ -19,8 +19,8 @@ from ntspool.pool.counts import Rate, SessionCounts
 from ntspool.pool.limits import TurnedAway
 from ntspool.pool.model import Snapshot
 
-_MALLOC = "glibc.malloc.tcache_count=127:glibc.malloc.hugetlb=1"
-"""OpenSSL takes and returns hundreds of small pieces a session: more than 7 of a size are kept at hand, on large pages.
+_MALLOC = "glibc.malloc.tcache_count=127"
+"""OpenSSL takes and returns hundreds of small pieces a session: more than 7 of a size are kept at hand.
 
 An operator's own setting stands; other C libraries than glibc do not look at it.
 """
