@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from statistics import median
 
-import contestants
-from contestants import Place, Running
+from benches import contestants
+from benches.contestants import Place, Running
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- benches/compare.py writes from here -->", "<!-- to here -->"
