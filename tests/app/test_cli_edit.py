@@ -15,8 +15,11 @@ from ntspool.app.cli import cli
 from ntspool.app.gateway import Gateway
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.errors import StateError
+from ntspool.net.resolver import recall
+from ntspool.net.store import FileStore
 from tests.app.pool import lay_out, run_ntspool
 from tests.net.dnsserver import Zone, dns_server
+from tests.waiting import until
 
 TEXT = """\
 # The pool of this test.
@@ -291,8 +294,11 @@ def test_backends_that_the_dns_lists_are_refused_with_4(tmp_path, pki):
 
         async def scene(gateway, command):
             assert "c.example" in _served(gateway)
+            # Commands know what the gateway has kept, and it keeps what it has learned a moment later.
+            kept = FileStore(around.state)
+            await until(lambda: "c.example" in {each.name for each in recall(kept)})
             results = [await command("remove", "c.example"), await command("set", "c.example", "weight=3")]
-            assert {each.returncode for each in results} == {4}
+            assert {each.returncode for each in results} == {4}, [each.stderr for each in results]
             assert results[0].stderr == results[1].stderr
             assert results[0].stderr == (
                 f"ntspool: c.example is not in {around.config} but comes from the DNS: change its SRV record, "

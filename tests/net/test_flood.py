@@ -58,7 +58,7 @@ async def serve_all(server):
         assert isinstance((await exchange_keys(server, REQUEST, 5)).reply, Response)
 
 
-async def serve_in_the_end(server, sessions=10):
+async def serve_in_the_end(server, sessions=4):
     """Run sessions, each tried again until it succeeds, as clients do; return how long the successful tries took."""
     times = []
     async with asyncio.timeout(DEADLINE):
