@@ -12,7 +12,7 @@ from ntspool.net.checkstatus import Status
 from ntspool.net.session import Outcome
 from ntspool.net.tls import dns_names, not_after
 from ntspool.pool.admin import Mode
-from ntspool.pool.counts import BOUNDS, SessionCounts
+from ntspool.pool.counts import BOUNDS, Durations
 from ntspool.pool.health import Health
 from ntspool.pool.limits import TurnedAway
 from ntspool.pool.model import Address, Backend, Serving, Snapshot
@@ -88,7 +88,8 @@ class Viewer:
             reasons=dict(counts.reasons),
             turned_away={str(each): turned_away[each] for each in TurnedAway},
             aeads={Aead(number).label: count for number, count in sorted(counts.aeads.items())},
-            duration=_histogram(counts),
+            duration=_histogram(counts.durations),
+            handshake=_histogram(counts.handshakes),
             rate=self._workers.rate,
             open=self._workers.open_sessions,
         )
@@ -188,6 +189,6 @@ def _check(aead: Aead, health: Health) -> CheckView:
     return CheckView(aead.label, str(health.state), health.cause)
 
 
-def _histogram(counts: SessionCounts) -> HistogramView:
-    upward = tuple(accumulate(counts.durations))
-    return HistogramView(BOUNDS, upward[:-1], upward[-1], counts.seconds)
+def _histogram(durations: Durations) -> HistogramView:
+    upward = tuple(accumulate(durations.buckets))
+    return HistogramView(BOUNDS, upward[:-1], upward[-1], durations.seconds)

@@ -121,7 +121,7 @@ class Worker:
 
     def _end_session(self, report: Report, peer: str, seconds: float) -> None:
         counts, choice = self._counts, report.answer.choice if report.answer is not None else None
-        counts.end(report.outcome.value, seconds)
+        counts.end(report.outcome.value, seconds, report.handshake)
         if choice is not None:
             counts.assign(choice.serving.backend.name, choice.aead.value, choice.serving.key.id)
         if report.outcome is not Outcome.OK:

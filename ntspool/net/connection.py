@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -136,6 +137,8 @@ class Connection:
 
     def _receive(self, session: Session, data: bytes) -> None:
         answer = session.receive_data(data)
+        if session.established and session.report.handshake is None:
+            session.report.handshake = time.monotonic() - self.client.began
         if answer or session.finished:
             self._out += answer
             self._flush()

@@ -64,7 +64,7 @@ class FastContext:
 class FastEnd:
     """See servertls.ServerEnd."""
 
-    __slots__ = ("_established", "_incoming", "_outgoing", "_ssl")
+    __slots__ = ("_incoming", "_outgoing", "_ssl", "established")
 
     def __init__(self, context: Any) -> None:  # noqa: ANN401  -- an SSL_CTX *
         self._ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
@@ -72,7 +72,7 @@ class FastEnd:
         # From here on they are freed with the connection.
         lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)
         lib.SSL_set_accept_state(self._ssl)
-        self._established = False
+        self.established = False
 
     def receive_data(self, data: bytes) -> bytes | None:
         """See ServerEnd.receive_data."""
@@ -80,11 +80,11 @@ class FastEnd:
         lib.ERR_clear_error()
         if data:
             lib.BIO_write(self._incoming, data, len(data))
-        if not self._established:
+        if not self.established:
             result = lib.SSL_do_handshake(self._ssl)
             if result != 1:
                 return self._why_not(result)
-            self._established = True
+            self.established = True
             self._check_alpn()
         result = lib.SSL_read(self._ssl, _scratch, _SCRATCH_SIZE)
         return ffi.buffer(_scratch, result)[:] if result > 0 else self._why_not(result)

@@ -88,6 +88,12 @@ def _sessions(sessions: SessionsView) -> Iterator[Metric]:
         buckets=_buckets(sessions.duration),
         sum_value=sessions.duration.sum,
     )
+    yield HistogramMetricFamily(
+        "ntspool_handshake_duration_seconds",
+        "How long TLS handshakes took that were finished, from accept.",
+        buckets=_buckets(sessions.handshake),
+        sum_value=sessions.handshake.sum,
+    )
 
 
 def _buckets(histogram: HistogramView) -> list[tuple[str, float]]:

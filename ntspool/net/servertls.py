@@ -20,7 +20,9 @@ log = structlog.get_logger()
 
 
 class ServerEnd(Protocol):
-    """One connection's TLS, without a socket."""
+    """One connection's TLS, without a socket; `established` is True once the handshake is done."""
+
+    established: bool
 
     def receive_data(self, data: bytes) -> bytes | None:
         """Take ciphertext; return the plaintext of one record, empty if there is none yet, None after close_notify.
@@ -119,21 +121,21 @@ class PublicContext:
 class PublicEnd:
     """See ServerEnd."""
 
-    __slots__ = ("_established", "_tls")
+    __slots__ = ("_tls", "established")
 
     def __init__(self, context: SSL.Context) -> None:
         self._tls = SSL.Connection(context, None)
         self._tls.set_accept_state()
-        self._established = False
+        self.established = False
 
     def receive_data(self, data: bytes) -> bytes | None:
         """See ServerEnd.receive_data."""
         if data:
             self._tls.bio_write(data)
         try:
-            if not self._established:
+            if not self.established:
                 self._tls.do_handshake()
-                self._established = True
+                self.established = True
                 if self._tls.get_alpn_proto_negotiated() != ALPN_NTSKE:
                     raise WireError(NO_ALPN)
             return self._tls.recv(_READ_SIZE)

@@ -34,12 +34,16 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Report:
-    """What is known of a session once it is over, for the log line and the counters."""
+    """What is known of a session once it is over, for the log line and the counters.
+
+    `handshake` is for whoever has a clock to note: seconds until TLS was `established`.
+    """
 
     outcome: Outcome = Outcome.CLOSED
     reason: str = ""
     server_name: str = ""
     answer: Answer | None = None
+    handshake: float | None = None
 
 
 class Session:
@@ -59,6 +63,7 @@ class Session:
         "_packed",
         "_random",
         "_tls",
+        "established",
         "finished",
         "report",
     )
@@ -79,6 +84,7 @@ class Session:
         self._early: bytearray | None = None
         self._tls: ServerEnd | None = None
         self._exchange: ServerExchange | None = None
+        self.established = False
         self.finished = False
         self.report = Report()
 
@@ -119,6 +125,7 @@ class Session:
 
     def _advance(self, tls: ServerEnd, data: bytes) -> None:
         plaintext = tls.receive_data(data)
+        self.established = tls.established
         while plaintext:
             self._receive_request(tls, plaintext)
             if self.finished:

@@ -27,12 +27,30 @@ def kind(reason: str) -> str:
 
 
 @dataclass(slots=True)
+class Durations:
+    """How long things took: how many fell into each bucket of BOUNDS, and all their seconds together."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    seconds: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one that took so many seconds."""
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.seconds += seconds
+
+    def merge(self, other: "Durations") -> None:
+        """Count all that `other` has counted."""
+        self.buckets = [ours + theirs for ours, theirs in zip(self.buckets, other.buckets, strict=True)]
+        self.seconds += other.seconds
+
+
+@dataclass(slots=True)
 class SessionCounts:
     """Sessions that have ended.
 
     `outcomes` are by the session's outcome, `reasons` those that were not ok by the kind of the reason; those that were
-    are in `aeads`, `backends` (by name) and `minted` (by key id). `durations` counts all in buckets by BOUNDS, and
-    `seconds` is their sum.
+    are in `aeads`, `backends` (by name) and `minted` (by key id). `durations` are those of all, from accept to close,
+    `handshakes` of those that came to the end of TLS's handshake, until then.
     """
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -40,14 +58,15 @@ class SessionCounts:
     aeads: Counter[int] = field(default_factory=Counter)
     backends: Counter[str] = field(default_factory=Counter)
     minted: Counter[int] = field(default_factory=Counter)
-    durations: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
-    seconds: float = 0.0
+    durations: Durations = field(default_factory=Durations)
+    handshakes: Durations = field(default_factory=Durations)
 
-    def end(self, outcome: str, seconds: float) -> None:
-        """Count a session that took so many seconds."""
+    def end(self, outcome: str, seconds: float, handshake: float | None) -> None:
+        """Count a session that took so many seconds; `handshake` is None if TLS's was not done."""
         self.outcomes[outcome] += 1
-        self.durations[bisect_left(BOUNDS, seconds)] += 1
-        self.seconds += seconds
+        self.durations.add(seconds)
+        if handshake is not None:
+            self.handshakes.add(handshake)
 
     def fail(self, reason: str) -> None:
         """Count why a session was not ok."""
@@ -67,13 +86,13 @@ class SessionCounts:
         self.minted.update(other.minted)
         for reason, number in other.reasons.items():
             self._add_reason(reason, number)
-        self.durations = [ours + theirs for ours, theirs in zip(self.durations, other.durations, strict=True)]
-        self.seconds += other.seconds
+        self.durations.merge(other.durations)
+        self.handshakes.merge(other.handshakes)
 
     @property
     def total(self) -> int:
         """How many sessions have ended."""
-        return sum(self.durations)
+        return sum(self.durations.buckets)
 
     def _add_reason(self, reason: str, number: int) -> None:
         known = reason in self.reasons or len(self.reasons) < KINDS

@@ -86,7 +86,8 @@ class SessionsView:
     """All sessions since the gateway's start, over all workers, those that died too.
 
     `outcomes` are by Outcome, `reasons` those that were not ok by the reason told in the log (a bounded set of words),
-    `turned_away` clients before TLS by TurnedAway. `rate` is sessions a second over the last minute.
+    `turned_away` clients before TLS by TurnedAway. `duration` is from accept to close,
+    `handshake` from accept to the end of TLS's handshake; `rate` is sessions a second over the last minute.
     """
 
     outcomes: Mapping[str, int]
@@ -94,6 +95,7 @@ class SessionsView:
     turned_away: Mapping[str, int]
     aeads: Mapping[str, int]
     duration: HistogramView
+    handshake: HistogramView
     rate: float
     open: int
 

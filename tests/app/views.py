@@ -140,6 +140,7 @@ def gateway(**more):
             turned_away={"denied": 0, "address rate": 1200, "overload": 34},
             aeads={SIV: 90000, GCM: 9000},
             duration=HistogramView((0.001, 0.01, 0.1, 1.0), (10, 60000, 98000, 99500), 100000, 1234.0),
+            handshake=HistogramView((0.001, 0.01, 0.1, 1.0), (20, 80000, 98000, 99000), 99000, 617.0),
             rate=12.34,
             open=7,
         ),
@@ -156,7 +157,7 @@ def gateway(**more):
 
 def well():
     """Return the view of a small gateway with which nothing is wrong, and to which nothing has happened."""
-    quiet = SessionsView({"ok": 0}, {}, {"denied": 0}, {}, HistogramView((0.1,), (0,), 0, 0.0), 0.0, 0)
+    quiet = SessionsView({"ok": 0}, {}, {"denied": 0}, {}, HistogramView((0.1,), (0,), 0, 0.0), HistogramView((0.1,), (0,), 0, 0.0), 0.0, 0)
     known = keys(rotate=None, agents=[], backends=[])
     return gateway(
         backends=(backend("ntp-1", [address("192.0.2.1")], sessions=0, share=0.0, fair_share=1.0),),
@@ -271,6 +272,9 @@ def documented():
         aeads={SIV: 121988, GCM: 40662},
         duration=HistogramView(
             (0.001, 0.0025, 0.005, 0.01, 0.1, 1.0), (310, 98420, 158711, 160960, 163402, 163560), 163572, 523.4
+        ),
+        handshake=HistogramView(
+            (0.001, 0.0025, 0.005, 0.01, 0.1, 1.0), (410, 99420, 159711, 161960, 162702, 162760), 162760, 401.8
         ),
         rate=3.2,
         open=1,

@@ -115,6 +115,7 @@ def gateway(**changes):
             turned_away={"denied": 2, "overload": 9},
             aeads={"AES-SIV-CMAC-256": 800, "AES-128-GCM-SIV": 30},
             duration=HistogramView((0.005, 0.05, 1.0), (500, 830, 838), 840, 12.5),
+            handshake=HistogramView((0.005, 0.05, 1.0), (600, 830, 838), 838, 7.25),
             rate=3.0,
             open=5,
         ),
@@ -196,7 +197,7 @@ def any_gateway(draw):
     backends = draw(_lists(_backends, lambda each: each.name))
     names = {each.name for each in backends} | {"stranger"}
     known = draw(st.lists(st.sampled_from(sorted(names)), unique=True))
-    sessions = SessionsView(*(draw(_tallies) for _ in range(4)), draw(_histograms()), draw(_floats), draw(_counts))
+    sessions = SessionsView(*(draw(_tallies) for _ in range(4)), draw(_histograms()), draw(_histograms()), draw(_floats), draw(_counts))
     return gateway(
         version=draw(_texts),
         started=draw(_floats),
@@ -212,6 +213,11 @@ def any_gateway(draw):
     )
 
 
+def _one_more(histogram):
+    counts = tuple(count + 1 for count in histogram.counts)
+    return replace(histogram, counts=counts, count=histogram.count + 1, sum=histogram.sum + 1)
+
+
 def grown(view):
     """Return the view after every count has grown."""
     sessions = view.sessions
@@ -220,14 +226,11 @@ def grown(view):
         for each in fields(sessions)
         if each.name in {"outcomes", "reasons", "turned_away", "aeads"}
     }
-    duration = sessions.duration
-    more = replace(
-        duration, counts=tuple(count + 1 for count in duration.counts), count=duration.count + 1, sum=duration.sum + 1
-    )
+    tallies |= {name: _one_more(getattr(sessions, name)) for name in ("duration", "handshake")}
     return replace(
         view,
         workers=replace(view.workers, deaths=view.workers.deaths + 1, replaced=view.workers.replaced + 1),
-        sessions=replace(sessions, **tallies, duration=more),
+        sessions=replace(sessions, **tallies),
         backends=tuple(
             replace(
                 each,

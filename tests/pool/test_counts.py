@@ -19,7 +19,7 @@ SESSIONS = st.lists(
 def _counted(sessions):
     counts = SessionCounts()
     for outcome, seconds, reason in sessions:
-        counts.end(outcome, seconds)
+        counts.end(outcome, seconds, seconds / 2 if outcome == "ok" else None)
         if outcome == "ok":
             counts.assign("ntp-1", 15, 3)
         else:
@@ -31,9 +31,12 @@ def _counted(sessions):
 def test_two_that_count_by_themselves_are_one_that_counted_all(some, others):
     merged, whole = _counted(some), _counted(some + others)
     merged.merge(_counted(others))
-    for counter in ("outcomes", "reasons", "aeads", "backends", "minted", "durations"):
+    for counter in ("outcomes", "reasons", "aeads", "backends", "minted"):
         assert getattr(merged, counter) == getattr(whole, counter)
-    assert abs(merged.seconds - whole.seconds) < 1e-6
+    for durations in ("durations", "handshakes"):
+        ours, theirs = getattr(merged, durations), getattr(whole, durations)
+        assert ours.buckets == theirs.buckets
+        assert abs(ours.seconds - theirs.seconds) < 1e-6
     assert merged.total == len(some) + len(others)
 
 
@@ -41,10 +44,11 @@ def test_two_that_count_by_themselves_are_one_that_counted_all(some, others):
 def test_every_session_is_in_one_bucket_one_outcome_and_has_a_reason_unless_it_is_ok(sessions):
     counts = _counted(sessions)
     assert counts.total == counts.outcomes.total() == len(sessions)
+    assert sum(counts.handshakes.buckets) == counts.outcomes["ok"]
     assert counts.backends.total() == counts.aeads.total() == counts.outcomes["ok"]
     assert counts.reasons.total() == len(sessions) - counts.outcomes["ok"]
     for index, bound in enumerate(BOUNDS):
-        assert sum(counts.durations[: index + 1]) == sum(seconds <= bound for _, seconds, _ in sessions)
+        assert sum(counts.durations.buckets[: index + 1]) == sum(seconds <= bound for _, seconds, _ in sessions)
 
 
 def test_a_kind_is_a_reason_without_the_numbers_that_came_from_outside():

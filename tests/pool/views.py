@@ -3,7 +3,8 @@
 from ntspool.pool.counts import BOUNDS
 from ntspool.pool.view import BackendView, GatewayView, HistogramView, SessionsView, WorkersView
 
-NOTHING = SessionsView({}, {}, {}, {}, HistogramView(BOUNDS, (0,) * len(BOUNDS), 0, 0.0), 0.0, 0)
+NEVER = HistogramView(BOUNDS, (0,) * len(BOUNDS), 0, 0.0)
+NOTHING = SessionsView({}, {}, {}, {}, NEVER, NEVER, 0.0, 0)
 
 
 def a_backend(name, **more):
