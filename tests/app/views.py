@@ -157,7 +157,16 @@ def gateway(**more):
 
 def well():
     """Return the view of a small gateway with which nothing is wrong, and to which nothing has happened."""
-    quiet = SessionsView({"ok": 0}, {}, {"denied": 0}, {}, HistogramView((0.1,), (0,), 0, 0.0), HistogramView((0.1,), (0,), 0, 0.0), 0.0, 0)
+    quiet = SessionsView(
+        {"ok": 0},
+        {},
+        {"denied": 0},
+        {},
+        HistogramView((0.1,), (0,), 0, 0.0),
+        HistogramView((0.1,), (0,), 0, 0.0),
+        0.0,
+        0,
+    )
     known = keys(rotate=None, agents=[], backends=[])
     return gateway(
         backends=(backend("ntp-1", [address("192.0.2.1")], sessions=0, share=0.0, fair_share=1.0),),

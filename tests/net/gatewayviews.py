@@ -197,7 +197,9 @@ def any_gateway(draw):
     backends = draw(_lists(_backends, lambda each: each.name))
     names = {each.name for each in backends} | {"stranger"}
     known = draw(st.lists(st.sampled_from(sorted(names)), unique=True))
-    sessions = SessionsView(*(draw(_tallies) for _ in range(4)), draw(_histograms()), draw(_histograms()), draw(_floats), draw(_counts))
+    sessions = SessionsView(
+        *(draw(_tallies) for _ in range(4)), draw(_histograms()), draw(_histograms()), draw(_floats), draw(_counts)
+    )
     return gateway(
         version=draw(_texts),
         started=draw(_floats),
