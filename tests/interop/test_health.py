@@ -102,10 +102,11 @@ def test_one_whose_clock_is_off(scene):
 
 
 def test_one_whose_time_may_be_too_far_off(scene):
-    with scene.suffering("root distance", EVIDENT):
-        scene.source.root_dispersion = TOO_FAR
-    with scene.healing():
-        scene.source.root_dispersion = 0.0
+    with scene.source.without_the_liar(scene.daemon):
+        with scene.suffering("root distance", EVIDENT):
+            scene.source.root_dispersion = TOO_FAR
+        with scene.healing():
+            scene.source.root_dispersion = 0.0
 
 
 def test_one_that_loses_its_source(scene):

@@ -46,6 +46,13 @@ class Upstream:
         """Have it follow the honest one again."""
         daemon.chronyc("online", _HONEST)
 
+    @contextmanager
+    def without_the_liar(self, daemon: Daemon) -> Iterator[None]:
+        """Keep a running follower from the liar in the block: it would follow him when the honest one is no good."""
+        daemon.chronyc("offline", _LIAR)
+        yield
+        daemon.chronyc("online", _LIAR)
+
     def serve(self, udp: socket.socket, shift: float) -> None:
         """Answer what comes, `shift` seconds ahead, until told to end."""
         while True:
