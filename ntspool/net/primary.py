@@ -39,7 +39,7 @@ _WRONG_KEY = {
 }
 _REFUSALS = {
     dns.rcode.REFUSED: "REFUSED: it does not let the key {key} do that",
-    dns.rcode.NOTAUTH: "NOTAUTH: it is not the primary of the zone, or does not know the key {key}",
+    dns.rcode.NOTAUTH: "NOTAUTH: it is not the zone's primary, does not know the key {key}, or has another secret for it",
     dns.rcode.NOTIMP: "NOTIMP: it takes no updates",
     dns.rcode.NOTZONE: "NOTZONE: the name is not in the zone",
 }
@@ -91,7 +91,7 @@ class Primary:
         response = await self._exchange(update)
         if response.rcode() in OVERTAKEN:
             return False
-        self._refuse(response)
+        self._refuse(response.rcode())
         return True
 
     async def _ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.Message:
@@ -100,33 +100,44 @@ class Primary:
         query.use_tsig(self._key)
         response = await self._exchange(query)
         if response.rcode() != dns.rcode.NXDOMAIN:
-            self._refuse(response)
+            self._refuse(response.rcode())
         if not response.flags & dns.flags.AA:
             raise RemoteError(f"it is no authority for {name.to_text(omit_final_dot=True)}")
         return response
 
     async def _exchange(self, message: dns.message.Message) -> dns.message.Message:
+        raw = b""
         try:
-            response = await dns.asyncquery.tcp(message, "", sock=self._stream)
+            await dns.asyncquery.send_tcp(self._stream, message)
+            raw = await self._take(int.from_bytes(await self._take(2), "big"))
+            response = dns.message.from_wire(raw, keyring=self._key, request_mac=message.mac)
         except tuple(_WRONG_KEY) as error:
             raise RemoteError(self._words(_WRONG_KEY[type(error)])) from None
-        except dns.tsig.BadTime as error:
-            raise RemoteError("its clock and ours are more than 5 minutes apart") from error
         except OSError as error:
             raise RemoteError(_system(error)) from error
         except EOFError as error:
             raise RemoteError("it closed the connection") from error
         except MALFORMED as error:
-            raise WireError(
-                f"what it sent is not a DNS response, or not signed as it must be ({_kind(error)})"
-            ) from error
+            self._refuse(_unsigned_code(raw))
+            raise WireError(f"what it sent is no DNS response, or not signed as it must be ({error})") from error
         if not response.had_tsig:
-            self._refuse(response)
+            self._refuse(response.rcode())
             raise RemoteError("its answers are not signed; it does not seem to know TSIG")
+        if not message.is_response(response):
+            raise WireError("what it sent is no answer to what it was asked")
         return response
 
-    def _refuse(self, response: dns.message.Message) -> None:
-        code = response.rcode()
+    async def _take(self, size: int) -> bytes:
+        """Return so many bytes; raises EOFError, and has no deadline but that of the connection."""
+        taken = b""
+        while len(taken) < size:
+            more = await self._stream.recv(size - len(taken), None)
+            if not more:
+                raise EOFError
+            taken += more
+        return taken
+
+    def _refuse(self, code: dns.rcode.Rcode) -> None:
         if code != dns.rcode.NOERROR:
             raise RemoteError(self._words(_REFUSALS.get(code, dns.rcode.to_text(code))))
 
@@ -167,5 +178,6 @@ def _system(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else "it cannot be reached"
 
 
-def _kind(error: Exception) -> str:
-    return type(error).__name__
+def _unsigned_code(raw: bytes) -> dns.rcode.Rcode:
+    """Return the code in the header of a response that nobody vouches for: good enough to tell what may be wrong."""
+    return dns.rcode.Rcode(raw[3] & 0xF) if len(raw) > 3 else dns.rcode.NOERROR

@@ -5,7 +5,6 @@ A test is skipped, saying why, where the program is missing.
 
 import base64
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -167,37 +166,5 @@ zone "{ZONE}" {{
 }};
 """)
         server.command = [find("named"), "-g", "-n", "1", "-c", f"{where}/conf"]
-        here().give(where)
-        yield server
-
-
-@contextmanager
-def powerdns() -> Iterator[NameServer]:
-    """Make a PowerDNS server with its zone in SQLite."""
-    with _laid_out("pdns_server") as server:
-        where, secret = server.directory, server.key.read_text().split('"')[3]
-        (where / "pdns.conf").write_text(f"""\
-local-address={LOCALHOST}
-local-port={server.port}
-socket-dir={where}
-launch=gsqlite3
-gsqlite3-database={where}/pdns.sqlite3
-dnsupdate=yes
-allow-dnsupdate-from=127.0.0.0/8
-query-cache-ttl=0
-cache-ttl=0
-negquery-cache-ttl=0
-zone-cache-refresh-interval=0
-guardian=no
-daemon=no
-""")
-        util = [find("pdnsutil"), f"--config-dir={where}"]
-        for words in (
-            ["load-zone", ZONE, f"{where}/zone"],
-            ["import-tsig-key", "pool", "hmac-sha256", secret],
-            ["set-meta", ZONE, "TSIG-ALLOW-DNSUPDATE", "pool"],
-        ):
-            subprocess.run([*util, *words], check=True, stdout=subprocess.DEVNULL)
-        server.command = [find("pdns_server"), f"--config-dir={where}"]
         here().give(where)
         yield server

@@ -1,0 +1,298 @@
+"""Publishing: whatever gateways do at the same time, no name is emptied, nobody is undone, all end in the same place."""
+
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntspool.pool.publishing import (
+    ALONE,
+    Found,
+    Gateway,
+    Key,
+    Kind,
+    Neighbours,
+    Publication,
+    is_shown,
+    plan,
+    questions,
+    remembered,
+)
+
+POOL = "pool.example"
+A, AAAA = Key(POOL, Kind.A), Key(POOL, Kind.AAAA)
+SRV = Key(f"_ntske._tcp.{POOL}", Kind.SRV)
+SHARED = (A, AAAA, SRV)
+OPERATORS = "192.0.2.200"
+
+
+def gateway(number, *, ready=True, v6=True, **more):
+    addresses = (f"192.0.2.{number}", *([f"2001:db8::{number:x}"] if v6 else []))
+    return Gateway(tuple(map(ip_address, addresses)), f"gw{number}.{POOL}", ready=ready, **more)
+
+
+ONE, TWO = gateway(1), gateway(2)
+
+
+def publication(own, **more):
+    return Publication((POOL,), own, 60, **{"slots": False, **more})
+
+
+@dataclass
+class Server:
+    """A DNS server, as RFC 2136 has it do one update: all of it or nothing."""
+
+    zone: dict[Key, set[str]] = field(default_factory=dict)
+    ttls: dict[Key, int] = field(default_factory=dict)
+
+    def read(self, keys):
+        names = {key.name for key, values in self.zone.items() if values}
+        return {
+            key: Found(frozenset(self.zone.get(key, ())), self.ttls.get(key, 0), key.name in names) for key in keys
+        }
+
+    def change(self, change, ttl=60):
+        there = self.zone.setdefault(change.key, set())
+        if change.expected == frozenset() and any(self.zone[key] for key in self.zone if key.name == change.key.name):
+            return False
+        if change.expected and there != change.expected:
+            return False
+        there -= change.removes
+        there |= change.adds
+        if change.adds:
+            self.ttls[change.key] = ttl
+        return True
+
+    def settle(self, own, neighbours=ALONE, earlier=frozenset(), **more):
+        """Have one gateway do all that it wants to, and return its last plan and what it remembers."""
+        options = {key: more.pop(key) for key in ("adds", "renew") if key in more}
+        wanted = publication(own, **more)
+        for _ in range(5):
+            found = self.read(questions(wanted))
+            todo = plan(wanted, neighbours, earlier, found, **options)
+            if not todo.changes:
+                return todo, remembered(wanted, earlier, found)
+            options["renew"] = False
+            for change in todo.changes:
+                self.change(change, wanted.ttl)
+        raise AssertionError(todo)
+
+
+def of(*gateways):
+    return {key: {value for each in gateways for value in each.values(key.kind)} for key in SHARED}
+
+
+def shared(server):
+    return {key: server.zone.get(key, set()) for key in SHARED}
+
+
+def test_a_gateway_alone_publishes_itself_and_stays_when_it_is_not_ready():
+    server = Server()
+    server.settle(ONE)
+    assert shared(server) == of(ONE)
+    assert server.zone[SRV] == {f"0 10 4460 gw1.{POOL}."}
+    assert server.zone[Key(ONE.host, Kind.A)] == {"192.0.2.1"}
+    todo, _ = server.settle(replace(ONE, ready=False))
+    assert (shared(server), set(todo.stuck)) == (of(ONE), set(SHARED))
+
+
+def test_without_a_host_there_are_no_srv_records():
+    server = Server()
+    server.settle(replace(ONE, host=""))
+    assert set(server.zone) == {A, AAAA}
+
+
+def test_of_two_one_goes_and_the_other_stays():
+    server = Server()
+    server.settle(ONE)
+    server.settle(TWO)
+    assert shared(server) == of(ONE, TWO)
+    server.settle(replace(ONE, ready=False))
+    assert shared(server) == of(TWO)
+    server.settle(replace(TWO, ready=False))
+    assert shared(server) == of(TWO)
+    server.settle(ONE)
+    assert shared(server) == of(ONE, TWO)
+    assert server.zone[Key(ONE.host, Kind.A)] == {"192.0.2.1"}, "a name of its own is no promise that it is ready"
+
+
+def test_of_two_that_withdraw_at_the_same_time_one_is_refused():
+    server = Server()
+    server.settle(ONE)
+    server.settle(TWO)
+    plans = []
+    for each in (ONE, TWO):
+        wanted = publication(replace(each, ready=False))
+        plans.append(plan(wanted, ALONE, frozenset(), server.read(questions(wanted))))
+    assert all(server.change(each) for each in plans[0].changes)
+    assert not any(server.change(each) for each in plans[1].changes)
+    assert shared(server) == of(TWO)
+
+
+def test_the_dead_are_removed_by_any_neighbour_whatever_weight_they_had():
+    server = Server()
+    server.settle(replace(ONE, weight=99))
+    server.settle(TWO, Neighbours(dead=(ONE,)))
+    assert shared(server) == of(TWO)
+
+
+def test_the_dead_stay_when_nobody_else_is_there():
+    server = Server()
+    server.settle(ONE)
+    server.settle(replace(TWO, ready=False), Neighbours(dead=(ONE,)))
+    assert shared(server) == of(ONE)
+
+
+def test_who_is_cut_off_from_the_cluster_touches_nobody_and_does_not_insist():
+    server = Server()
+    server.settle(ONE)
+    server.settle(TWO, Neighbours(dead=(ONE,), current=False))
+    assert shared(server) == of(ONE, TWO)
+    server.settle(TWO, Neighbours(dead=(ONE,)))
+    server.settle(ONE, Neighbours(current=False), adds=False)
+    assert shared(server) == of(TWO)
+
+
+def test_an_address_that_a_living_gateway_shares_stays():
+    server = Server()
+    anycast = replace(TWO, addresses=ONE.addresses)
+    server.settle(ONE)
+    server.settle(anycast, Neighbours(dead=(ONE,)))
+    assert (server.zone[A], server.zone[SRV]) == ({"192.0.2.1"}, {f"0 10 4460 gw2.{POOL}."})
+    server.settle(replace(ONE, ready=False), Neighbours(living=(anycast,)))
+    assert server.zone[A] == {"192.0.2.1"}
+
+
+def test_what_the_operator_put_there_stays_and_counts():
+    server = Server({A: {OPERATORS}})
+    server.settle(ONE)
+    assert server.zone[A] == {OPERATORS, "192.0.2.1"}
+    server.settle(replace(ONE, ready=False), Neighbours(dead=(TWO,)))
+    assert server.zone[A] == {OPERATORS}
+
+
+def test_addresses_of_before_go_once_the_new_ones_are_there():
+    server = Server()
+    _, earlier = server.settle(ONE)
+    moved = replace(ONE, addresses=(ip_address("192.0.2.9"), ip_address("2001:db8::9")))
+    _, earlier = server.settle(moved, earlier=earlier)
+    assert shared(server) == of(moved)
+    assert earlier == {(key, value) for key, values in of(moved).items() for value in values}
+    assert server.zone[Key(ONE.host, Kind.A)] == {"192.0.2.9"}
+
+
+def test_a_new_weight_replaces_the_old_one():
+    server = Server()
+    server.settle(ONE)
+    server.settle(replace(ONE, weight=20, priority=5, port=14460))
+    assert server.zone[SRV] == {f"5 20 14460 gw1.{POOL}."}
+
+
+def test_the_ttl_is_put_right_once_and_not_fought_over():
+    server = Server()
+    server.settle(ONE)
+    assert server.settle(ONE, renew=True)[0].changes == ()
+    for key in SHARED:
+        server.ttls[key] = 300
+    server.settle(ONE)
+    assert server.ttls[A] == 300
+    server.settle(ONE, renew=True)
+    assert {server.ttls[key] for key in SHARED} == {60}
+
+
+def test_slots_become_aliases_unless_they_are_something_else():
+    server = Server({Key(f"3.{POOL}", Kind.A): {OPERATORS}})
+    server.settle(ONE, slots=True)
+    server.settle(TWO, slots=True)
+    aliases = {key.name: values for key, values in server.zone.items() if key.kind is Kind.CNAME and values}
+    assert aliases == {f"{slot}.{POOL}": {f"{POOL}."} for slot in range(10) if slot != 3}
+
+
+def test_it_tells_whether_a_name_leads_to_the_gateway():
+    server = Server()
+    server.settle(ONE)
+    for own, shown in ((ONE, True), (TWO, False)):
+        assert is_shown(publication(own), server.read(questions(publication(own)))) is shown
+
+
+@dataclass
+class Actor:
+    """A gateway that looks and acts in single steps, between which anything may happen."""
+
+    number: int
+    v6: bool
+    ready: bool
+    alive: bool = True
+    earlier: frozenset = frozenset()
+    queue: list = field(default_factory=list)
+
+    @property
+    def own(self):
+        return gateway(self.number, v6=self.v6, ready=self.ready)
+
+    def step(self, server, neighbours):
+        """Do one planned change, or plan anew."""
+        if self.queue:
+            server.change(self.queue.pop(0))
+            return
+        wanted = publication(self.own)
+        found = server.read(questions(wanted))
+        todo = plan(wanted, neighbours, self.earlier, found)
+        self.queue = list(todo.changes)
+        added = {(each.key, value) for each in todo.changes if each.key in SHARED for value in each.adds}
+        self.earlier = remembered(wanted, self.earlier, found) | added
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["step", "step", "step", "flip", "kill"]), st.integers(0, 2)), max_size=80)
+
+
+@pytest.mark.parametrize("clustered", [True, False])
+@settings(max_examples=200, deadline=None)
+@given(families=st.tuples(*[st.booleans()] * 3), operator=st.booleans(), steps=STEPS)
+def test_in_any_order_no_name_is_emptied_and_all_end_where_they_should(clustered, families, operator, steps):
+    server = Server({A: {OPERATORS}} if operator else {})
+    actors = [Actor(number, v6, ready=True) for number, v6 in enumerate(families, 1)]
+
+    def neighbours(of_whom):
+        if not clustered:
+            return ALONE
+        others = [each for each in actors if each is not of_whom]
+        return Neighbours(
+            tuple(each.own for each in others if each.alive), tuple(each.own for each in others if not each.alive)
+        )
+
+    filled = set()
+
+    def check():
+        for key in SHARED:
+            assert server.zone.get(key) or key not in filled, f"{key} was emptied"
+            filled.update([key] if server.zone.get(key) else [])
+
+    for verb, index in steps:
+        actor = actors[index]
+        if verb == "kill":
+            actor.alive, actor.queue = False, []
+        elif verb == "flip":
+            actor.ready = not actor.ready
+        elif actor.alive:
+            actor.step(server, neighbours(actor))
+        check()
+    alive = [each for each in actors if each.alive]
+    for _ in range(30):
+        for actor in alive:
+            actor.step(server, neighbours(actor))
+            check()
+    before = {key: set(values) for key, values in server.zone.items()}
+    for actor in alive:
+        actor.queue = []
+        actor.step(server, neighbours(actor))
+        assert actor.queue == [], "something is done and undone"
+    for key in SHARED:
+        # Without a cluster nobody knows who is dead, and so the dead may stand there.
+        good = {value for each in alive if each.ready for value in each.own.values(key.kind)}
+        assert good <= before.get(key, set())
+        good |= {OPERATORS} & before.get(key, set())
+        if clustered and good:
+            assert before[key] == good
