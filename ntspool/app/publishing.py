@@ -199,22 +199,23 @@ class Publisher:
             added = {(each.key, value) for each in todo.changes for value in each.adds}
             self._keep(earlier | {(key, value) for key, value in added if _is_shared(key, publication)})
             for change in todo.changes:
-                await self._change(primary, zone, publication.ttl, change)
+                await self._change(primary, zone, publication.ttl, change, found[change.key])
         else:
             raise RemoteError(f"it took the updates, yet did not do them all: {_spelt(todo.changes[0])}")
         self._keep(remembered(publication, earlier, found))
         self._shown, self._insists, self._renews = is_shown(publication, found), neighbours.current, False
         self._note_stuck(todo.stuck, found)
 
-    async def _change(self, primary: Primary, zone: str, ttl: int, change: Change) -> None:
+    async def _change(self, primary: Primary, zone: str, ttl: int, change: Change, there: Found) -> None:
         name = change.key.name
         if not zone and name not in self._zones:
             self._zones[name] = await primary.zone_of(name)
         done = await primary.change(zone or self._zones[name], change, ttl)
         self._updates["done" if done else "overtaken"] += 1
         if done:
+            after = (there.values | change.adds) - change.removes
             words = {"name": name, "type": str(change.key.kind)}
-            log.info("DNS records changed", **words, added=sorted(change.adds), removed=sorted(change.removes))
+            log.info("DNS records changed", **words, before=sorted(there.values), after=sorted(after))
 
     def _note_trouble(self, reason: str, server: Server) -> None:
         where = "{} port {}".format(*server)

@@ -39,7 +39,7 @@ _WRONG_KEY = {
 }
 _REFUSALS = {
     dns.rcode.REFUSED: "REFUSED: it does not let the key {key} do that",
-    dns.rcode.NOTAUTH: "NOTAUTH: it is not the zone's primary, does not know the key {key}, or has another secret for it",
+    dns.rcode.NOTAUTH: "NOTAUTH: it is not the zone's primary, does not know the key {key}, or has another for it",
     dns.rcode.NOTIMP: "NOTIMP: it takes no updates",
     dns.rcode.NOTZONE: "NOTZONE: the name is not in the zone",
 }

@@ -1,7 +1,9 @@
 """The key that a DNS server lets in: TSIG (RFC 8945), in the file format of BIND's tsig-keygen."""
 
+import base64
 import os
 import re
+import stat
 from pathlib import Path
 
 import dns.exception
@@ -22,6 +24,8 @@ _CLAUSE = re.compile(r'\s*(algorithm|secret)\s+"?([^\s";]+)"?\s*')
 def read_key(path: Path) -> dns.tsig.Key:
     """Return the key in the file at `path`; raises StateError with what to mend, which never has the secret in it."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for its writer
+            raise StateError(f"{path} is not a regular file")
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o007:
                 raise StateError(f"{path} is open to every user; chmod o= it, and make a new key")
@@ -46,6 +50,7 @@ def _parse(path: Path, text: str) -> dns.tsig.Key:
     if algorithm not in ALGORITHMS:
         raise StateError(f"{path} has a key for {algorithm}; servers and ntspool take {', '.join(ALGORITHMS)}")
     try:
-        return dns.tsig.Key(dns.name.from_text(found[1].lower()), said["secret"], dns.name.from_text(algorithm))
+        secret = base64.b64decode(said["secret"], validate=True)
+        return dns.tsig.Key(dns.name.from_text(found[1].lower()), secret, dns.name.from_text(algorithm))
     except (dns.exception.DNSException, ValueError):  # no cause: it would show the secret
         raise StateError(f"{path} is not {_WANTED}") from None

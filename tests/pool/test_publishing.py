@@ -1,4 +1,4 @@
-"""Publishing: whatever gateways do at the same time, no name is emptied, nobody is undone, all end where they should."""
+"""Publishing: whatever gateways do at the same time, no name is emptied, nobody is undone, and all ends well."""
 
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
