@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from ntspool.pool.publishing import (
     ALONE,
-    Found,
     Gateway,
     Key,
     Kind,
@@ -20,6 +19,7 @@ from ntspool.pool.publishing import (
     questions,
     remembered,
 )
+from tests.pool.dnszone import Zone
 
 POOL = "pool.example"
 A, AAAA = Key(POOL, Kind.A), Key(POOL, Kind.AAAA)
@@ -40,42 +40,19 @@ def publication(own, **more):
     return Publication((POOL,), own, 60, **{"slots": False, **more})
 
 
-@dataclass
-class Server:
-    """A DNS server, as RFC 2136 has it do one update: all of it or nothing."""
-
-    zone: dict[Key, set[str]] = field(default_factory=dict)
-    ttls: dict[Key, int] = field(default_factory=dict)
-
-    def read(self, keys):
-        names = {key.name for key, values in self.zone.items() if values}
-        return {key: Found(frozenset(self.zone.get(key, ())), self.ttls.get(key, 0), key.name in names) for key in keys}
-
-    def change(self, change, ttl=60):
-        there = self.zone.setdefault(change.key, set())
-        if change.expected == frozenset() and any(self.zone[key] for key in self.zone if key.name == change.key.name):
-            return False
-        if change.expected and there != change.expected:
-            return False
-        there -= change.removes
-        there |= change.adds
-        if change.adds:
-            self.ttls[change.key] = ttl
-        return True
-
-    def settle(self, own, neighbours=ALONE, earlier=frozenset(), **more):
-        """Have one gateway do all that it wants to, and return its last plan and what it remembers."""
-        options = {key: more.pop(key) for key in ("adds", "renew") if key in more}
-        wanted = publication(own, **more)
-        for _ in range(5):
-            found = self.read(questions(wanted))
-            todo = plan(wanted, neighbours, earlier, found, **options)
-            if not todo.changes:
-                return todo, remembered(wanted, earlier, found)
-            options["renew"] = False
-            for change in todo.changes:
-                self.change(change, wanted.ttl)
-        raise AssertionError(todo)
+def settle(server, own, neighbours=ALONE, earlier=frozenset(), **more):
+    """Have one gateway do all that it wants to, and return its last plan and what it remembers."""
+    options = {key: more.pop(key) for key in ("adds", "renew") if key in more}
+    wanted = publication(own, **more)
+    for _ in range(5):
+        found = server.read(questions(wanted))
+        todo = plan(wanted, neighbours, earlier, found, **options)
+        if not todo.changes:
+            return todo, remembered(wanted, earlier, found)
+        options["renew"] = False
+        for change in todo.changes:
+            server.change(change, wanted.ttl)
+    raise AssertionError(todo)
 
 
 def of(*gateways):
@@ -87,39 +64,39 @@ def shared(server):
 
 
 def test_a_gateway_alone_publishes_itself_and_stays_when_it_is_not_ready():
-    server = Server()
-    server.settle(ONE)
+    server = Zone()
+    settle(server, ONE)
     assert shared(server) == of(ONE)
     assert server.zone[SRV] == {f"0 10 4460 gw1.{POOL}."}
     assert server.zone[Key(ONE.host, Kind.A)] == {"192.0.2.1"}
-    todo, _ = server.settle(replace(ONE, ready=False))
+    todo, _ = settle(server, replace(ONE, ready=False))
     assert (shared(server), set(todo.stuck)) == (of(ONE), set(SHARED))
 
 
 def test_without_a_host_there_are_no_srv_records():
-    server = Server()
-    server.settle(replace(ONE, host=""))
+    server = Zone()
+    settle(server, replace(ONE, host=""))
     assert set(server.zone) == {A, AAAA}
 
 
 def test_of_two_one_goes_and_the_other_stays():
-    server = Server()
-    server.settle(ONE)
-    server.settle(TWO)
+    server = Zone()
+    settle(server, ONE)
+    settle(server, TWO)
     assert shared(server) == of(ONE, TWO)
-    server.settle(replace(ONE, ready=False))
+    settle(server, replace(ONE, ready=False))
     assert shared(server) == of(TWO)
-    server.settle(replace(TWO, ready=False))
+    settle(server, replace(TWO, ready=False))
     assert shared(server) == of(TWO)
-    server.settle(ONE)
+    settle(server, ONE)
     assert shared(server) == of(ONE, TWO)
     assert server.zone[Key(ONE.host, Kind.A)] == {"192.0.2.1"}, "a name of its own is no promise that it is ready"
 
 
 def test_of_two_that_withdraw_at_the_same_time_one_is_refused():
-    server = Server()
-    server.settle(ONE)
-    server.settle(TWO)
+    server = Zone()
+    settle(server, ONE)
+    settle(server, TWO)
     plans = []
     for each in (ONE, TWO):
         wanted = publication(replace(each, ready=False))
@@ -130,87 +107,87 @@ def test_of_two_that_withdraw_at_the_same_time_one_is_refused():
 
 
 def test_the_dead_are_removed_by_any_neighbour_whatever_weight_they_had():
-    server = Server()
-    server.settle(replace(ONE, weight=99))
-    server.settle(TWO, Neighbours(dead=(ONE,)))
+    server = Zone()
+    settle(server, replace(ONE, weight=99))
+    settle(server, TWO, Neighbours(dead=(ONE,)))
     assert shared(server) == of(TWO)
 
 
 def test_the_dead_stay_when_nobody_else_is_there():
-    server = Server()
-    server.settle(ONE)
-    server.settle(replace(TWO, ready=False), Neighbours(dead=(ONE,)))
+    server = Zone()
+    settle(server, ONE)
+    settle(server, replace(TWO, ready=False), Neighbours(dead=(ONE,)))
     assert shared(server) == of(ONE)
 
 
 def test_who_is_cut_off_from_the_cluster_touches_nobody_and_does_not_insist():
-    server = Server()
-    server.settle(ONE)
-    server.settle(TWO, Neighbours(dead=(ONE,), current=False))
+    server = Zone()
+    settle(server, ONE)
+    settle(server, TWO, Neighbours(dead=(ONE,), current=False))
     assert shared(server) == of(ONE, TWO)
-    server.settle(TWO, Neighbours(dead=(ONE,)))
-    server.settle(ONE, Neighbours(current=False), adds=False)
+    settle(server, TWO, Neighbours(dead=(ONE,)))
+    settle(server, ONE, Neighbours(current=False), adds=False)
     assert shared(server) == of(TWO)
 
 
 def test_an_address_that_a_living_gateway_shares_stays():
-    server = Server()
+    server = Zone()
     anycast = replace(TWO, addresses=ONE.addresses)
-    server.settle(ONE)
-    server.settle(anycast, Neighbours(dead=(ONE,)))
+    settle(server, ONE)
+    settle(server, anycast, Neighbours(dead=(ONE,)))
     assert (server.zone[A], server.zone[SRV]) == ({"192.0.2.1"}, {f"0 10 4460 gw2.{POOL}."})
-    server.settle(replace(ONE, ready=False), Neighbours(living=(anycast,)))
+    settle(server, replace(ONE, ready=False), Neighbours(living=(anycast,)))
     assert server.zone[A] == {"192.0.2.1"}
 
 
 def test_what_the_operator_put_there_stays_and_counts():
-    server = Server({A: {OPERATORS}})
-    server.settle(ONE)
+    server = Zone({A: {OPERATORS}})
+    settle(server, ONE)
     assert server.zone[A] == {OPERATORS, "192.0.2.1"}
-    server.settle(replace(ONE, ready=False), Neighbours(dead=(TWO,)))
+    settle(server, replace(ONE, ready=False), Neighbours(dead=(TWO,)))
     assert server.zone[A] == {OPERATORS}
 
 
 def test_addresses_of_before_go_once_the_new_ones_are_there():
-    server = Server()
-    _, earlier = server.settle(ONE)
+    server = Zone()
+    _, earlier = settle(server, ONE)
     moved = replace(ONE, addresses=(ip_address("192.0.2.9"), ip_address("2001:db8::9")))
-    _, earlier = server.settle(moved, earlier=earlier)
+    _, earlier = settle(server, moved, earlier=earlier)
     assert shared(server) == of(moved)
     assert earlier == {(key, value) for key, values in of(moved).items() for value in values}
     assert server.zone[Key(ONE.host, Kind.A)] == {"192.0.2.9"}
 
 
 def test_a_new_weight_replaces_the_old_one():
-    server = Server()
-    server.settle(ONE)
-    server.settle(replace(ONE, weight=20, priority=5, port=14460))
+    server = Zone()
+    settle(server, ONE)
+    settle(server, replace(ONE, weight=20, priority=5, port=14460))
     assert server.zone[SRV] == {f"5 20 14460 gw1.{POOL}."}
 
 
 def test_the_ttl_is_put_right_once_and_not_fought_over():
-    server = Server()
-    server.settle(ONE)
-    assert server.settle(ONE, renew=True)[0].changes == ()
+    server = Zone()
+    settle(server, ONE)
+    assert settle(server, ONE, renew=True)[0].changes == ()
     for key in SHARED:
         server.ttls[key] = 300
-    server.settle(ONE)
+    settle(server, ONE)
     assert server.ttls[A] == 300
-    server.settle(ONE, renew=True)
+    settle(server, ONE, renew=True)
     assert {server.ttls[key] for key in SHARED} == {60}
 
 
 def test_slots_become_aliases_unless_they_are_something_else():
-    server = Server({Key(f"3.{POOL}", Kind.A): {OPERATORS}})
-    server.settle(ONE, slots=True)
-    server.settle(TWO, slots=True)
+    server = Zone({Key(f"3.{POOL}", Kind.A): {OPERATORS}})
+    settle(server, ONE, slots=True)
+    settle(server, TWO, slots=True)
     aliases = {key.name: values for key, values in server.zone.items() if key.kind is Kind.CNAME and values}
     assert aliases == {f"{slot}.{POOL}": {f"{POOL}."} for slot in range(10) if slot != 3}
 
 
 def test_it_tells_whether_a_name_leads_to_the_gateway():
-    server = Server()
-    server.settle(ONE)
+    server = Zone()
+    settle(server, ONE)
     for own, shown in ((ONE, True), (TWO, False)):
         assert is_shown(publication(own), server.read(questions(publication(own)))) is shown
 
@@ -247,7 +224,7 @@ class Actor:
 class World:
     """Gateways and their DNS server; if they are `clustered`, they know of each other."""
 
-    server: Server
+    server: Zone
     actors: list[Actor]
     clustered: bool
     filled: set = field(default_factory=set)
@@ -284,7 +261,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["step", "step", "step", "flip", "kil
 @settings(max_examples=200, deadline=None)
 @given(families=st.tuples(*[st.booleans()] * 3), operator=st.booleans(), steps=STEPS)
 def test_in_any_order_no_name_is_emptied_and_all_end_where_they_should(clustered, families, operator, steps):
-    server = Server({A: {OPERATORS}} if operator else {})
+    server = Zone({A: {OPERATORS}} if operator else {})
     world = World(server, [Actor(number, v6, ready=True) for number, v6 in enumerate(families, 1)], clustered)
     for verb, index in steps:
         world.do(verb, world.actors[index])
