@@ -85,7 +85,9 @@ def publishing(declared: config.Config, listening: Sequence[config.Listen]) -> P
     )
     names = publish.names or (*declared.pool.names, *(name for name, _ in declared.groups))
     publication = Publication(names, own, publish.ttl, publish.slots)
-    return PublishSettings((publish.server.host, publish.server.port), publish.key, publish.zone, publication)
+    return PublishSettings(
+        (publish.server.host, publish.server.port), publish.key, publish.zone, publication, publish.withdrawn
+    )
 
 
 def selection(declared: config.Config) -> Selection:

@@ -58,12 +58,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class PublishSettings:
-    """Where to publish what: `zone` is that of every name, "" to have the server asked; `key` is a TSIG key file."""
+    """Where to publish what: `zone` is that of every name, "" to have the server asked; `key` is a TSIG key file.
+
+    If it is `withdrawn`, the gateway is taken for one that is not ready.
+    """
 
     server: Server
     key: Path
     zone: str
     publication: Publication
+    withdrawn: bool = False
 
 
 class Publisher:
@@ -122,12 +126,16 @@ class Publisher:
     @property
     def own(self) -> Gateway | None:
         """What the neighbours should know of this gateway, None if it is not to be published."""
-        return replace(self._settings.publication.own, ready=self._ready()) if self._settings else None
+        return replace(self._settings.publication.own, ready=self._comes()) if self._settings else None
 
     def notice(self) -> None:
         """Look at once whether readiness has changed."""
-        if self._ready() != self._was_ready:
+        if self._comes() != self._was_ready:
             self._news.set()
+
+    def _comes(self) -> bool:
+        """Tell whether clients are to come, by the DNS."""
+        return self._settings is not None and not self._settings.withdrawn and self._ready()
 
     def view(self) -> PublishingView | None:
         """Return what is shown of it, None if nothing is published."""
@@ -149,7 +157,7 @@ class Publisher:
         while True:
             self._news.clear()
             if self._settings is not None:
-                await self._look(self._settings, self._ready(), DEADLINE)
+                await self._look(self._settings, self._comes(), DEADLINE)
             await asyncio.sleep(QUIET)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pause()):

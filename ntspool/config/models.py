@@ -132,7 +132,8 @@ class Publish(BaseModel, frozen=True, extra="forbid"):
     """Where the pool's names are published, and what they say of this gateway; without `server`, nothing is.
 
     `zone` is "" if the server is to be asked, `names` empty for all of the pool's and the groups', `addresses` empty
-    for those that are listened on; without a `host`, there are no SRV records. `ttl` in seconds.
+    for those that are listened on; without a `host`, there are no SRV records. `ttl` in seconds. If `withdrawn`, the
+    gateway serves on and leaves the DNS.
     """
 
     server: Annotated[values.Endpoint, PlainValidator(values.dns_server)] | None = None
@@ -148,6 +149,7 @@ class Publish(BaseModel, frozen=True, extra="forbid"):
     priority: Annotated[int, PlainValidator(publishing.number)] = 0
     weight: Annotated[int, PlainValidator(publishing.number)] = 10
     slots: Annotated[bool, PlainValidator(values.flag)] = True
+    withdrawn: Annotated[bool, PlainValidator(values.flag)] = False
 
 
 class Dns(BaseModel, frozen=True, extra="forbid"):

@@ -19,6 +19,8 @@ SHORTEST_TTL, LONGEST_TTL = 1.0, 86400.0
 """Seconds; with a longer one, who has gone is looked for until tomorrow."""
 
 _PLACE: Place = ("dns", "publish")
+_TELLING = ("server", "key", "zone", "names", "addresses", "host")
+"""Keys that nobody states who wants nothing published."""
 
 
 def address(value: object) -> Address:
@@ -59,7 +61,7 @@ def host(document: Document) -> Iterator[tuple[Place, str]]:
 
 def check(document: Document) -> Iterator[Mistake]:
     """Yield what is wrong between the keys of `dns.publish`, and between them and others."""
-    if not document.at(*_PLACE):
+    if not any((*_PLACE, key) in document.lines for key in _TELLING):
         return
     yield from _needed(document)
     yield from _key(document)

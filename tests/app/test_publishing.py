@@ -224,6 +224,20 @@ def test_new_settings_are_taken_over_at_once(server, settings, tmp_path):
     running(None, tmp_path, act)
 
 
+def test_who_is_withdrawn_is_not_there_though_it_is_ready(server, settings, tmp_path):
+    server.zone.zone[A] = {"192.0.2.2"}
+
+    async def act(scene):
+        await until(lambda: scene.publisher.view().shown)
+        scene.publisher.settings = replace(settings, withdrawn=True)
+        await until(lambda: server.zone.zone[A] == {"192.0.2.2"})
+        assert not scene.publisher.own.ready
+        scene.publisher.settings = settings
+        await until(lambda: "192.0.2.1" in server.zone.zone[A])
+
+    running(settings, tmp_path, act)
+
+
 def test_the_dead_go_when_the_cluster_says_so_and_who_is_cut_off_does_not_come_back_alone(server, settings, tmp_path):
     server.zone.zone[A] = {"192.0.2.2"}
 

@@ -62,7 +62,7 @@ def test_the_least_gets_the_addresses_that_are_listened_on(folder: Path) -> None
 
 def test_all_that_can_be_stated(folder: Path) -> None:
     more = "zone: example.com, names: [ntp-pool.example.com, ntp-1.example.com], addresses: [198.51.100.1], "
-    more += "host: gw1.ntp-pool.example.com, ttl: 2m, priority: 1, weight: 20, slots: false"
+    more += "host: gw1.ntp-pool.example.com, ttl: 2m, priority: 1, weight: 20, slots: false, withdrawn: true"
     config = loaded(folder, f"server: '[2001:db8::53]:5353', key: tsig.key, {more}")
     found = declared.publishing(config, config.listen)
     assert found is not None
@@ -71,7 +71,7 @@ def test_all_that_can_be_stated(folder: Path) -> None:
     assert found.publication.own == Gateway(
         (ip_address("198.51.100.1"),), "gw1.ntp-pool.example.com", 4460, priority=1, weight=20
     )
-    assert (found.publication.ttl, found.publication.slots) == (120, False)
+    assert (found.publication.ttl, found.publication.slots, found.withdrawn) == (120, False, True)
 
 
 ANYWHERE = POOL.replace("listen: ['192.0.2.1:4460', '[2001:db8::1]:4460', '127.0.0.1:4460']\n", "")
