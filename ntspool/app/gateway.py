@@ -24,9 +24,11 @@ from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
 from ntspool.net.eventlog import EventLog
+from ntspool.net.historyschema import ENTRY as HISTORY
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
 from ntspool.net.metrics import add_routes
+from ntspool.net.recorder import Recorder
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.status import StatusServer
@@ -87,7 +89,14 @@ class Gateway:
         keyring = self._store.load_or_create(self._clock())
         if self._store.seal_if_open():
             log.info("keyring encrypted")
-        self._checker = Checker(keyring, declared.check_settings(self._config), self._request_publish, clock)
+        self._recorder = Recorder(self._config.state / HISTORY, declared.history_bounds(self._config), clock)
+        self._checker = Checker(
+            keyring,
+            declared.check_settings(self._config),
+            self._request_publish,
+            clock,
+            observer=self._recorder.probe,
+        )
         self._revision = 0
         self._publish_wanted = asyncio.Event()
         self._publishing = asyncio.Lock()
@@ -105,9 +114,9 @@ class Gateway:
             on_change=self.publish,
             minted=self._workers.sessions.minted,
         )
-        self._events = EventLog(store, clock)
+        self._events = EventLog(store, clock, self._recorder.event)
         self._operating = Operating(store)
-        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock)
+        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock, recorder=self._recorder)
         self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
@@ -139,6 +148,7 @@ class Gateway:
         Workers that have lost their control process hand over to those of this one.
         """
         self._events.recall()
+        self._recorder.start()
         set_up_logs(declared.log_settings(self._config), self._events.record)
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
@@ -192,6 +202,7 @@ class Gateway:
         await self._running.aclose()
         log.info("stopped")
         self._events.close()
+        await self._recorder.stop()
 
     async def reload(self) -> ReloadView:
         """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was.
@@ -228,6 +239,7 @@ class Gateway:
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
+        self._recorder.bounds = declared.history_bounds(fresh)
         set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
         self._operating.forget(gone)

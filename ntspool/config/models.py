@@ -43,6 +43,10 @@ def _default_life(stated: dict[str, Any]) -> float:
     return min(values.USUAL_LIFE, stated["rotate"] or values.USUAL_LIFE)
 
 
+def _default_probes(stated: dict[str, Any]) -> float:
+    return float(min(values.USUAL_SINGLE_PROBES, stated.get("keep") or values.USUAL_SINGLE_PROBES))
+
+
 def _default_fast_interval(stated: dict[str, Any]) -> float:
     wanted = max(values.USUAL_FAST_INTERVAL, 2 * stated.get("timeout", 0.0))
     return float(min(wanted, stated.get("interval", wanted)))
@@ -135,6 +139,17 @@ class Dns(BaseModel, frozen=True, extra="forbid"):
     timeout: Annotated[float, PlainValidator(values.dns_timeout)] = 2.0
 
 
+class History(BaseModel, frozen=True, extra="forbid"):
+    """What is kept on disk of probes and events: for `keep` seconds (None: nothing), as single `probes` for fewer.
+
+    `size` in bytes bounds it, too.
+    """
+
+    keep: Annotated[float | None, PlainValidator(values.retention)] = 400 * 86400.0
+    probes: Annotated[float, PlainValidator(values.single_probes)] = Field(default_factory=_default_probes)
+    size: Annotated[int, PlainValidator(values.size)] = 2 * 1024**3
+
+
 class Regions(BaseModel, frozen=True, extra="forbid"):
     """How clients are placed: by a MaxMind database; without one, no backend's region matters."""
 
@@ -203,6 +218,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     pins: Annotated[tuple[tuple[str, str], ...], PlainValidator(names.pins)] = ()
     groups: Annotated[tuple[tuple[str, tuple[str, ...]], ...], PlainValidator(names.groups)] = ()
     regions: Regions = Regions()
+    history: History = History()
     limits: Limits = Limits()
     log: Log = Log()
     backends: Annotated[

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config import admission, names, values
-from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys
+from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, History, Keys
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
 from ntspool.net.geo import open_database
@@ -43,6 +43,7 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _key_groups(document, places)
     yield from _health(document)
     yield from _life(document)
+    yield from _history(document)
     yield from _database(document)
     yield from _certificates(document)
 
@@ -198,6 +199,14 @@ def _life(document: Document) -> Iterator[Mistake]:
     if rotate and life and life > rotate:
         spelt = f"a life of {values.spell_duration(life)} with a rotation every {values.spell_duration(rotate)}"
         yield document.mistake(("keys", "life"), f"{spelt}; expected no more, or every rotation would have to wait")
+
+
+def _history(document: Document) -> Iterator[Mistake]:
+    keep = _one(document, ("history", "keep"), lambda value: values.retention(value) or 0.0, History().keep)
+    single = _one(document, ("history", "probes"), values.single_probes)
+    if keep and single and single > keep:
+        spelt = f"single probes for {values.spell_duration(single)} of {values.spell_duration(keep)}"
+        yield document.mistake(("history", "probes"), f"{spelt}; expected no more than what is kept at all")
 
 
 def _database(document: Document) -> Iterator[Mistake]:

@@ -189,6 +189,16 @@ class ProbeView:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryView:
+    """The history on disk: records of it written since the start, those lost, its bytes, whether writing fails now."""
+
+    written: int = 0
+    lost: int = 0
+    size: int = 0
+    failing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayView:
     """One gateway as it is now. `keys` is what `ntspool keys status` shows (see KeyKeeper.status).
 
@@ -210,3 +220,4 @@ class GatewayView:
     panicking: tuple[str, ...]
     vote: str
     keys: Mapping[str, object]
+    history: HistoryView = HistoryView()

@@ -18,6 +18,8 @@ PARSERS: list[Callable[[object], object]] = [
     values.srv_name,
     values.dns_server,
     values.dns_timeout,
+    values.retention,
+    values.size,
     values.endpoint,
     values.rotation,
     values.workers,
