@@ -17,6 +17,7 @@ from ntspool.app.cli_events import events
 from ntspool.app.cli_keys import keys
 from ntspool.app.cli_operate import probe
 from ntspool.app.cli_reload import reload
+from ntspool.app.cli_report import report
 from ntspool.app.cli_show import agents, backends, sessions, status
 from ntspool.app.cli_wait import wait
 from ntspool.errors import ConfigError, NtspoolError, RefusedError, UnreachableError
@@ -132,7 +133,7 @@ def demo(once: bool, backends: str) -> None:
 
 
 _OPERATING = (status, backends, sessions, agents, events, probe, wait, completions)
-for command in (agent, backend, bench, keys, reload, *_OPERATING):
+for command in (agent, backend, bench, keys, reload, report, *_OPERATING):
     cli.add_command(command)
 
 
