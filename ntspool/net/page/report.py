@@ -136,10 +136,7 @@ APPROXIMATE = (
 
 def _address(report: Report, each: AddressReport) -> Markup:
     figures = [
-        (
-            "Against the majority: median / 95 % / 99 % / greatest",
-            " / ".join(_spread(each.pool)) if each.pool else NONE,
-        ),
+        ("Against the majority: median / 95 % / 99 % / greatest", " / ".join(_spread(each.pool))),
         ("Uncertainty, greatest", NONE if each.uncertainty is None else measured(each.uncertainty[1])),
         ("Watched for", span(each.observed)),
         ("Not UP for", span(each.observed - each.up) if each.up < each.observed else "never"),
