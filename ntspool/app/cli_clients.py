@@ -6,11 +6,12 @@ import click
 
 from ntspool.app.cli_options import config_option
 from ntspool.pool.clientlines import NTS_KE_PORT, SERVERS, Client, Offer, lines, offered
-from ntspool.pool.hosts import name_problem
 from ntspool.pool.names import SLOTS
 
 
 def _dns_name(value: str) -> str:
+    from ntspool.pool.hosts import name_problem
+
     name = value.lower() if value.isascii() else ""
     if problem := name_problem(name):
         raise click.BadParameter(f"{value!r} {problem}")
