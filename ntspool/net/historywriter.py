@@ -53,19 +53,25 @@ class HistoryWriter:
             )
             database.executemany("INSERT INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)", told)
 
-    def tidy(self, now: float, bounds: Bounds) -> None:
-        """Make hours of old probes, and forget what is too old or too much; `now` in Unix seconds."""
+    def tidy(self, now: float, bounds: Bounds) -> bool:
+        """Make hours of old probes, and forget what is too old or too much; `now` in Unix seconds.
+
+        Returns whether there is more to do, which waits for the next call.
+        """
         database = self._begin()
         for _ in range(_AT_ONCE):
             oldest = self._oldest_hour(database)
             if oldest is None or oldest + HOUR > now - bounds.probes:
                 break
             self._fold(database, oldest)
+        else:
+            return True
         if bounds.keep is not None:
             self._forget(database, now - bounds.keep)
-        for _ in range(_AT_ONCE):
-            if self.size() <= bounds.size or not self._shrink(database, now):
-                break
+        left = _AT_ONCE
+        while left and self.size() > bounds.size and self._shrink(database, now):
+            left -= 1
+        return left == 0
 
     def size(self) -> int:
         """Return how many bytes of the database are in use."""
