@@ -48,7 +48,7 @@ LONGEST_RETENTION = 10 * 365 * 86400.0
 """What auditors ask for is five to seven years."""
 
 USUAL_SINGLE_PROBES = 7 * 86400.0
-"""A week of single probes of ten backends is 15 MB."""
+"""A week of single probes of ten backends is 16 MB."""
 
 SMALLEST_SIZE = 10 * 1024**2
 """Less is a handful of backends' week, and the write-ahead log beside it is larger."""

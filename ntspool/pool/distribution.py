@@ -3,36 +3,80 @@
 from array import array
 from collections.abc import Iterable
 from itertools import accumulate, repeat
-from math import ceil
+from math import ceil, fsum, inf
 from struct import Struct
+from typing import NamedTuple
 
 from ntspool.errors import WireError
 from ntspool.pool.sketch import Sketch
 
-_EXTREMES = Struct(">fff")
+_FIGURES = Struct(">fffI")
+_AT_ONCE = 4096
+"""Values that wait to be counted into a sketch, at most."""
+
+
+class Figures(NamedTuple):
+    """Values in seconds in four numbers, good to seven digits."""
+
+    lowest: float
+    highest: float
+    total: float
+    number: int
+
+
+def figures(data: bytes) -> Figures | None:
+    """Return the figures of a packed distribution, None of an empty one; raises WireError for what is none."""
+    if not data:
+        return None
+    if len(data) < _FIGURES.size:
+        raise WireError("a distribution without its figures")
+    return Figures(*_FIGURES.unpack_from(data))
 
 
 class Distribution:
-    """Values in seconds of either sign. It is exact until packed ones are absorbed, unless it is not to be at all.
+    """Values in seconds of either sign. It is exact until packed ones are absorbed, unless it is not to be at all."""
 
-    `lowest` and `highest` are good to seven digits in any case; None without values.
-    """
-
-    __slots__ = ("_sketch", "_sorted", "_values", "count", "highest", "lowest", "total")
+    __slots__ = ("_count", "_highest", "_lowest", "_sketch", "_total", "_values")
 
     def __init__(self, *, exact: bool = True) -> None:
         self._values: array[float] = array("d")
-        self._sorted = True
+        # What is in the sketch, and not at hand any more.
         self._sketch = None if exact else Sketch()
-        self.count = 0
-        self.total = 0.0
-        self.lowest: float | None = None
-        self.highest: float | None = None
+        self._count = 0
+        self._total = 0.0
+        self._lowest, self._highest = inf, -inf
 
     @property
     def exact(self) -> bool:
         """Whether every value is at hand."""
         return self._sketch is None
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return self._count + len(self._values)
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self._total + fsum(self._values)
+
+    @property
+    def lowest(self) -> float | None:
+        """The lowest, good to seven digits; None without values."""
+        return min(self._lowest, min(self._values, default=inf)) if self.count else None
+
+    @property
+    def highest(self) -> float | None:
+        """The highest, good to seven digits; None without values."""
+        return max(self._highest, max(self._values, default=-inf)) if self.count else None
+
+    @property
+    def furthest(self) -> float | None:
+        """The greatest distance from zero, None without values."""
+        if self.lowest is None or self.highest is None:
+            return None
+        return max(abs(self.lowest), abs(self.highest))
 
     @property
     def mean(self) -> float | None:
@@ -41,30 +85,28 @@ class Distribution:
 
     def add(self, value: float) -> None:
         """Take a value."""
-        if self._sketch is None:
-            self._values.append(value)
-            self._sorted = False
-        else:
-            self._sketch.add(value)
-        self._extend(value, value, 1, value)
+        self._values.append(value)
+        if self._sketch is not None and len(self._values) >= _AT_ONCE:
+            self._sketched()
 
     def pack(self) -> bytes:
-        """Return the values as bytes, from which `absorb` takes them approximately; empty without any."""
+        """Return the values as bytes, from which `absorb` takes them approximately; empty without any.
+
+        It is exact no more then.
+        """
         if self.lowest is None or self.highest is None:
             return b""
-        return _EXTREMES.pack(self.lowest, self.highest, self.total) + self._sketched().pack()
+        return _FIGURES.pack(self.lowest, self.highest, self.total, self.count) + self._sketched().pack()
 
     def absorb(self, data: bytes) -> None:
         """Take what was packed, and be exact no more; raises WireError for what never was."""
-        if not data:
+        if (stated := figures(data)) is None:
             return
-        if len(data) < _EXTREMES.size:
-            raise WireError("a distribution without its extremes")
-        lowest, highest, total = _EXTREMES.unpack_from(data)
-        sketch = Sketch.unpack(data[_EXTREMES.size :])
-        self._sketch, self._values = self._sketched(), array("d")
-        self._sketch.merge(sketch)
-        self._extend(lowest, highest, sketch.buckets.total(), total)
+        sketch = Sketch.unpack(data[_FIGURES.size :])
+        if sketch.buckets.total() != stated.number:
+            raise WireError("a distribution with another number of values than it says")
+        self._sketched().merge(sketch)
+        self._extend(stated)
 
     def quantile(self, part: float) -> float | None:
         """Return the smallest value that so large a part (0 to 1) of all is at most (nearest rank); None without any.
@@ -73,8 +115,9 @@ class Distribution:
         """
         if not self.count:
             return None
-        found = self._ascending()[self._rank(part) - 1] if self.exact else self._approximate(part, magnitude=False)
-        return self._within_extremes(found)
+        if self.exact:
+            return sorted(self._values)[self._rank(part) - 1]
+        return self._within_extremes(self._approximate(part, magnitude=False))
 
     def magnitude(self, part: float) -> float | None:
         """Return the quantile of the values' distances from zero, as `quantile` does."""
@@ -83,13 +126,6 @@ class Distribution:
         if self.exact:
             return sorted(map(abs, self._values))[self._rank(part) - 1]
         return min(self._approximate(part, magnitude=True), self.furthest or 0.0)
-
-    @property
-    def furthest(self) -> float | None:
-        """The greatest distance from zero, None without values."""
-        if self.lowest is None or self.highest is None:
-            return None
-        return max(abs(self.lowest), abs(self.highest))
 
     def share_within(self, limit: float) -> float | None:
         """Return which part of the values is no further from zero than `limit`; None without any.
@@ -112,31 +148,22 @@ class Distribution:
         return next(value for (value, _), reached in zip(counted, ranks, strict=True) if reached >= rank)
 
     def _counted(self) -> Iterable[tuple[float, int]]:
-        if self._sketch is None:
-            return zip(self._values, repeat(1), strict=False)
-        return self._sketch.ordered()
-
-    def _ascending(self) -> "array[float]":
-        if not self._sorted:
-            self._values = array("d", sorted(self._values))
-            self._sorted = True
-        return self._values
+        return zip(self._values, repeat(1), strict=False) if self.exact else self._sketched().ordered()
 
     def _sketched(self) -> Sketch:
-        if self._sketch is not None:
-            return self._sketch
-        sketch = Sketch()
-        for value in self._values:
-            sketch.add(value)
+        """Return the sketch, with all values in it: from now on it is not exact."""
+        sketch = self._sketch = Sketch() if self._sketch is None else self._sketch
+        if self._values:
+            values, self._values = self._values, array("d")
+            for value in values:
+                sketch.add(value)
+            self._extend(Figures(min(values), max(values), fsum(values), len(values)))
         return sketch
 
     def _within_extremes(self, value: float) -> float:
-        assert self.lowest is not None  # noqa: S101  -- there are values
-        assert self.highest is not None  # noqa: S101  -- the same
-        return min(max(value, self.lowest), self.highest)
+        return min(max(value, self._lowest), self._highest)
 
-    def _extend(self, lowest: float, highest: float, count: int, total: float) -> None:
-        self.lowest = lowest if self.lowest is None else min(self.lowest, lowest)
-        self.highest = highest if self.highest is None else max(self.highest, highest)
-        self.count += count
-        self.total += total
+    def _extend(self, more: Figures) -> None:
+        self._lowest, self._highest = min(self._lowest, more.lowest), max(self._highest, more.highest)
+        self._count += more.number
+        self._total += more.total

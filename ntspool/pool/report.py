@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import TypeVar
 
-from ntspool.pool.distribution import Distribution
+from ntspool.pool.distribution import Distribution, Figures, figures
 from ntspool.pool.observation import AUTHENTICATION, Observation, Where
 from ntspool.pool.tally import Hour, Source, Tally, synchronised
 from ntspool.pool.view import EventView
@@ -77,13 +77,11 @@ class Point:
         """The mean uncertainty."""
         return self.uncertainties / self.count if self.count else None
 
-    def take(self, offset: Distribution, uncertainty: Distribution) -> None:
+    def take(self, offset: Figures, uncertainty: Figures) -> None:
         """Count measurements."""
-        if offset.lowest is None or offset.highest is None:
-            return
         self.lowest = offset.lowest if self.lowest is None else min(self.lowest, offset.lowest)
         self.highest = offset.highest if self.highest is None else max(self.highest, offset.highest)
-        self.count += offset.count
+        self.count += offset.number
         self.total += offset.total
         self.uncertainties += uncertainty.total
 
@@ -165,22 +163,19 @@ class Examiner:
         point.observed += seen.held
         point.up += seen.held if seen.was_up else 0.0
         if seen.measured is not None and synchronised(seen.measured):
-            offset = seen.measured.offset
-            point.lowest = offset if point.lowest is None else min(point.lowest, offset)
-            point.highest = offset if point.highest is None else max(point.highest, offset)
-            point.count += 1
-            point.total += offset
-            point.uncertainties += seen.measured.uncertainty
+            offset, uncertainty = seen.measured.offset, seen.measured.uncertainty
+            point.take(Figures(offset, offset, offset, 1), Figures(uncertainty, uncertainty, uncertainty, 1))
 
     def absorb(self, start: float, where: Where, hour: Hour) -> None:
         """Count an hour that began at `start`; raises WireError if it is damaged."""
-        known, alone = self._of(where), Tally(exact=False)
-        alone.absorb(hour)
+        known = self._of(where)
         known.tally.absorb(hour)
         point = self._point(known, start)
         point.observed += hour.observed
         point.up += hour.up
-        point.take(alone.offset, alone.uncertainty)
+        offset, uncertainty = figures(hour.offset), figures(hour.uncertainty)
+        if offset is not None and uncertainty is not None:
+            point.take(offset, uncertainty)
 
     def addresses(self, limits: Sequence[float]) -> tuple[AddressReport, ...]:
         """Return what each address comes to, in the order of names."""

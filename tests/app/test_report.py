@@ -20,6 +20,7 @@ from tests.net.page.reading import read
 from tests.waiting import until
 
 GOLDEN = Path(__file__).with_name("golden")
+MANUAL = Path(__file__).parents[2] / "docs" / "report.md"
 PERIOD = ("--from", "2023-12-01", "--to", "2023-12-31")
 
 
@@ -44,6 +45,12 @@ def test_what_is_printed(request, kind):
     assert (text.code, text.err, text.out) == (0, "", (GOLDEN / f"report-{kind}.txt").read_text())
     rows = command("report", "--history", path, *PERIOD, "--csv", "-")
     assert (rows.code, rows.err, rows.out) == (0, "", (GOLDEN / f"report-{kind}.csv").read_text())
+
+
+def test_the_manual_shows_what_is_printed(exact):
+    (example,) = re.findall(r"^\$ ntspool (report .*)\n((?:(?!```).*\n)*)", MANUAL.read_text(), re.MULTILINE)
+    words, shown = example
+    assert command(*words.split(), "--history", exact).out == shown
 
 
 def test_hours_come_to_the_same_as_their_probes(exact, folded):

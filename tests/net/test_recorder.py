@@ -1,8 +1,12 @@
 """ntspool/net/recorder.py: nobody waits for the disk, and nothing but history is lost to it."""
 
 import asyncio
+import json
+import subprocess
+import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,6 +14,7 @@ from structlog.testing import capture_logs
 from ntspool.net import recorder
 from ntspool.net.historyreader import HistoryReader
 from ntspool.net.recorder import Recorder
+from tests.interop.lab import find
 from tests.net.test_history import BOUNDS, DAY, START, event, seen
 
 
@@ -142,3 +147,43 @@ def test_nothing_is_kept_when_nothing_is_to_be_kept(path):
     made = play(path, scene, bounds=BOUNDS.__class__(None, DAY, 2**30))
     assert not path.exists()
     assert made.view.lost == 0
+
+
+_FULL = """
+import asyncio, json, os, sys
+from pathlib import Path
+from ntspool.net.recorder import Recorder
+from tests.interop.lab import find
+from tests.net.test_history import BOUNDS, START, seen
+
+async def run():
+    folder = Path(sys.argv[1])
+    made = Recorder(folder / "history.db", BOUNDS, lambda: START)
+    number = 0
+    while not made.view.failing:
+        for _ in range(500):
+            number += 1
+            made.probe(seen(START + number / 10))
+        await made.write()
+    (folder / "ballast").unlink()
+    await made.write()
+    recovered = not made.view.failing
+    await made.stop()
+    print(json.dumps([recovered, number, made.view.written, made.view.lost]))
+
+asyncio.run(run())
+"""
+
+
+def test_a_disk_that_is_full_costs_nothing_once_there_is_room_again(tmp_path):
+    script = 'mount -t tmpfs -o size=2m tmpfs "$1" && head -c 1m /dev/zero >"$1/ballast" && exec "$2" -c "$3" "$1"'
+    words = [find("unshare"), "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+    command = [*words, str(tmp_path), sys.executable, _FULL]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    if "permission denied" in ended.stderr.lower() or "not permitted" in ended.stderr.lower():
+        pytest.skip(f"this machine grants no mount namespace: {ended.stderr.strip()}")
+    assert ended.returncode == 0, ended.stderr
+    recovered, number, written, lost = json.loads(ended.stdout.splitlines()[-1])
+    assert recovered
+    assert (written, lost) == (number, 0)
+    assert "database or disk is full" in ended.stdout + ended.stderr

@@ -78,7 +78,8 @@ def test_what_was_packed_is_counted_beside_what_is_added(packed, added, part):
     assert near(made.quantile(part), ranked(both, part))
     assert made.highest == pytest.approx(max(both), rel=1e-6, abs=1e-30)
     assert made.lowest == pytest.approx(min(both), rel=1e-6, abs=1e-30)
-    assert filled(both, exact=False)._sketch.buckets == made._sketch.buckets
+    figures = 16
+    assert filled(both, exact=False).pack()[figures:] == made.pack()[figures:]
 
 
 def test_nothing_has_no_figures():
