@@ -62,7 +62,8 @@ def main() -> None:
             examine(reader, Period(START, START + seconds)).addresses((1e-4,))
         print(f"report   {(time.thread_time() - began) / len(made) * 1e6:.1f} us a probe, exact")
         began = time.thread_time()
-        writer.tidy(START + 8 * DAY, Bounds(400 * DAY, 7 * DAY, 2**40))
+        while writer.tidy(START + 8 * DAY, Bounds(400 * DAY, 7 * DAY, 2**40)):
+            pass
         folded, size = time.thread_time() - began, writer.size()
         hours = words.backends * words.hours
         print(f"folding  {folded / seconds:.3%} of a core, {folded / words.hours:.2f} s an hour")

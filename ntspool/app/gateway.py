@@ -24,6 +24,7 @@ from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
 from ntspool.net.eventlog import EventLog
+from ntspool.net.historyreader import remembered
 from ntspool.net.historyschema import ENTRY as HISTORY
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
@@ -128,6 +129,7 @@ class Gateway:
             self.view,
             lambda: self._events.after(0),
             more=lambda app: add_routes(app, self.view),
+            past=lambda: remembered(self._config.state / HISTORY, self._clock()),
         )
         self._served: Snapshot
 

@@ -3,16 +3,20 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from ntspool.errors import StateError, WireError
 from ntspool.net.historyschema import GOOD, HOUR, WAS_UP, open_to_read
+from ntspool.pool.history import SPAN, History
 from ntspool.pool.observation import Measured, Observation, Where
 from ntspool.pool.tally import Hour
 from ntspool.pool.view import EventView
+
+_MOST_REMEMBERED = 300_000
+"""Probes that are read for the status page, at most: those of two hundred addresses, in some seconds."""
 
 _PROBES = """
 SELECT time, target, state, cause, held, "offset", pool, uncertainty, delay, source FROM probe
@@ -138,6 +142,19 @@ class HistoryReader:
             yield
         except (sqlite3.Error, WireError) as error:
             raise StateError(f"{self._path} cannot be read: {error}") from error
+
+
+def remembered(path: Path, now: float) -> History:
+    """Return what the plots of the status page show of the hours before `now`, in Unix seconds.
+
+    Of a large pool, of which that would take long, nothing. Raises StateError.
+    """
+    history, start = History(), now - SPAN
+    with closing(HistoryReader(path)) as reader:
+        if reader.count(start, now) <= _MOST_REMEMBERED:
+            for seen in reader.probes(start, now):
+                history.recall(seen)
+    return history
 
 
 def _measured(found: Sequence[Any], source: tuple[Any, ...]) -> Measured:

@@ -15,7 +15,7 @@ from ntspool.pool.tally import Hour, Source, Tally
 from ntspool.pool.view import EventView
 
 _DAY = 86400
-_AT_ONCE = 24
+_AT_ONCE = 4
 """Hours or days that are tidied in one go, at most: what waits for longer is done by and by."""
 
 

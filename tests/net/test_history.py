@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ntspool.errors import StateError
-from ntspool.net.historyreader import HistoryReader
+from ntspool.net.historyreader import HistoryReader, remembered
 from ntspool.net.historyschema import SCHEMA
 from ntspool.net.historywriter import Bounds, HistoryWriter
 from ntspool.pool.observation import Measured, Observation, Where
@@ -135,15 +135,15 @@ def test_beyond_its_size_the_oldest_goes_first(writer, path):
         writer.write([seen(START + hour * HOUR + each / 10) for each in range(1000)], [event(START + hour * HOUR)])
     whole, now = writer.size(), START + 48 * HOUR
     small = Bounds(BOUNDS.keep, BOUNDS.probes, whole // 2)
-    for _ in range(2):  # not all at once
-        writer.tidy(now, small)
+    while writer.tidy(now, small):  # not all at once
+        pass
     assert writer.size() <= whole // 2
     with read(path) as reader:
         # Singly no more, but all of it is still counted.
         assert reader.first_probe() > START + 20 * HOUR
         assert sum(hour.probes for _, _, hour in reader.hours(0, 1e11)) + reader.count(0, 1e11) == 48000
-    for _ in range(5):
-        writer.tidy(now, Bounds(BOUNDS.keep, BOUNDS.probes, 1))
+    while writer.tidy(now, Bounds(BOUNDS.keep, BOUNDS.probes, 1)):
+        pass
     with read(path) as reader:
         assert reader.since() is None
         assert reader.events(0, 1e11) == []
@@ -180,6 +180,13 @@ def test_a_write_that_fails_leaves_nothing_half_done_and_can_be_tried_again(writ
     with read(path) as reader:
         assert [each.where for each in reader.probes(0, 1e11)] == [NTP_1, NTP_2]
         assert len(reader.events(0, 1e11)) == 1
+
+
+def test_the_status_page_remembers_the_last_hours(writer, path):
+    writer.write([seen(START), seen(START + 5 * HOUR), seen(START + 7 * HOUR)], [])
+    points = remembered(path, START + 8 * HOUR).points(*NTP_1)
+    assert [each.time for each in points] == [START + 5 * HOUR, START + 7 * HOUR]
+    assert {each.offset for each in points} == {-0.000003}
 
 
 _ENDLESS = """
