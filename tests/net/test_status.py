@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from contextlib import AsyncExitStack
+from functools import partial
 
 import aiohttp
 import pytest
@@ -108,7 +109,7 @@ def test_the_plots_begin_with_the_past_if_there_is_one():
         return server._history
 
     view = views.gateway()
-    before = play(scene, past=lambda: views.history(view))
+    before = play(scene, past=partial(views.history, view))
     assert len(before.points("ntp-1", "192.0.2.1", 123)) > 300
     assert len(play(scene, past=broken).points("ntp-1", "192.0.2.1", 123)) == 1
 
