@@ -105,7 +105,7 @@ def test_the_plots_begin_with_the_past_if_there_is_one():
         raise StateError("a newer history")
 
     async def scene(session, url, server):
-        await until(lambda: server._history.covers())
+        await until(lambda: server._history.covers() > 0)
         return server._history
 
     view = views.gateway()
