@@ -182,6 +182,18 @@ def test_a_write_that_fails_leaves_nothing_half_done_and_can_be_tried_again(writ
         assert len(reader.events(0, 1e11)) == 1
 
 
+def test_a_reader_sees_one_picture_whatever_is_tidied_up_meanwhile(writer, path):
+    writer.write([seen(START + 16 * each) for each in range(300)], [])
+    with read(path) as reader:
+        assert reader.since() == START
+        writer.tidy(START + 8 * DAY, BOUNDS)
+        hours = sum(hour.probes for _, _, hour in reader.hours(0, 1e11))
+        assert hours + len(list(reader.probes(0, 1e11))) == 300
+        assert hours == 0
+    with read(path) as reader:
+        assert sum(hour.probes for _, _, hour in reader.hours(0, 1e11)) == 300
+
+
 def test_the_status_page_remembers_the_last_hours(writer, path):
     writer.write([seen(START), seen(START + 5 * HOUR), seen(START + 7 * HOUR)], [])
     points = remembered(path, START + 8 * HOUR).points(*NTP_1)
