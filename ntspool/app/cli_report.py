@@ -34,7 +34,7 @@ def _moment(value: str) -> datetime:
 
 def _last(value: str) -> float:
     """Return seconds, from a duration as in backends.yaml."""
-    from ntspool.config.values import retention
+    from ntspool.config.history import retention
 
     try:
         found = retention(value)

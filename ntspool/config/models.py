@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, Validati
 
 from ntspool.config import names, values
 from ntspool.config.admission import Limits, Listen
+from ntspool.config.history import History
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.pool.model import Address, Balance
 from ntspool.wire.aead import Aead
@@ -41,10 +42,6 @@ def _default_aeads(stated: dict[str, Any]) -> tuple[Aead, ...]:
 
 def _default_life(stated: dict[str, Any]) -> float:
     return min(values.USUAL_LIFE, stated["rotate"] or values.USUAL_LIFE)
-
-
-def _default_probes(stated: dict[str, Any]) -> float:
-    return float(min(values.USUAL_SINGLE_PROBES, stated.get("keep") or values.USUAL_SINGLE_PROBES))
 
 
 def _default_fast_interval(stated: dict[str, Any]) -> float:
@@ -137,17 +134,6 @@ class Dns(BaseModel, frozen=True, extra="forbid"):
 
     servers: tuple[Annotated[values.Endpoint, PlainValidator(values.dns_server)], ...] = ()
     timeout: Annotated[float, PlainValidator(values.dns_timeout)] = 2.0
-
-
-class History(BaseModel, frozen=True, extra="forbid"):
-    """What is kept on disk of probes and events: for `keep` seconds (None: nothing), as single `probes` for fewer.
-
-    `size` in bytes bounds it, too.
-    """
-
-    keep: Annotated[float | None, PlainValidator(values.retention)] = 400 * 86400.0
-    probes: Annotated[float, PlainValidator(values.single_probes)] = Field(default_factory=_default_probes)
-    size: Annotated[int, PlainValidator(values.size)] = 2 * 1024**3
 
 
 class Regions(BaseModel, frozen=True, extra="forbid"):

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config import admission, names, values
-from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, History, Keys
+from ntspool.config.history import History, retention, single_probes
+from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
 from ntspool.net.geo import open_database
@@ -202,8 +203,8 @@ def _life(document: Document) -> Iterator[Mistake]:
 
 
 def _history(document: Document) -> Iterator[Mistake]:
-    keep = _one(document, ("history", "keep"), lambda value: values.retention(value) or 0.0, History().keep)
-    single = _one(document, ("history", "probes"), values.single_probes)
+    keep = _one(document, ("history", "keep"), lambda value: retention(value) or 0.0, History().keep)
+    single = _one(document, ("history", "probes"), single_probes)
     if keep and single and single > keep:
         spelt = f"single probes for {values.spell_duration(single)} of {values.spell_duration(keep)}"
         yield document.mistake(("history", "probes"), f"{spelt}; expected no more than what is kept at all")

@@ -41,18 +41,6 @@ SHORTEST_INTERVAL = 0.1
 SHORTEST_PROBE_TIMEOUT = 0.01
 """Backends in the same rack answer in less; below it, a busy gateway would miss good answers."""
 
-SHORTEST_RETENTION = 3600.0
-"""What is kept for less than an hour is better looked at on the status page."""
-
-LONGEST_RETENTION = 10 * 365 * 86400.0
-"""What auditors ask for is five to seven years."""
-
-USUAL_SINGLE_PROBES = 7 * 86400.0
-"""A week of single probes of ten backends is 16 MB."""
-
-SMALLEST_SIZE = 10 * 1024**2
-"""Less is a handful of backends' week, and the write-ahead log beside it is larger."""
-
 SHORTEST_DNS_TIMEOUT = 0.1
 """A DNS server that asks others first needs more than that anyway; less is for tests."""
 
@@ -79,7 +67,6 @@ _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}|[0-9]{1,9}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
 _COUNTRY = re.compile(r"[a-z]{2}")  # ISO 3166-1
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
-_SIZE = re.compile(r"([0-9]{1,6})([KMGT])")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -243,23 +230,6 @@ def rotation(value: object) -> float | None:
     return None if value == "off" else duration(SHORTEST_ROTATION, ", or off")(value)
 
 
-def retention(value: object) -> float | None:
-    """Return seconds for which history is kept, None for `off`."""
-    return None if value == "off" else duration(SHORTEST_RETENTION, ", or off", LONGEST_RETENTION)(value)
-
-
-def size(value: object) -> int:
-    """Return a number of bytes: `500M`, `2G`, a power of 1024 with each letter."""
-    wanted = f"expected a size such as 500M or 2G, at least {SMALLEST_SIZE // 1024**2}M"
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError(f"{show(value)} is not a size; {wanted}")
-    number: int = int(found[1]) * 1024 ** ("KMGT".index(found[2]) + 1)
-    if number < SMALLEST_SIZE:
-        raise ValueError(f"{show(value)} is too small; {wanted}")
-    return number
-
-
 def workers(value: object) -> int | None:
     """Return the number of workers, None for `auto`."""
     return None if value == "auto" else whole(1, otherwise=", or auto")(value)
@@ -343,6 +313,5 @@ max_distance = duration(SHORTEST_OFFSET)
 max_stratum = whole(1, 15)
 percent = whole(0, 100)
 session_timeout = duration(SHORTEST_SESSION)
-single_probes = duration(SHORTEST_RETENTION)
 dns_timeout = duration(SHORTEST_DNS_TIMEOUT)
 cookies = choice(CookieFormat)
