@@ -28,7 +28,7 @@ def retention(value: object) -> float | None:
     return None if value == "off" else values.duration(SHORTEST_RETENTION, ", or off", LONGEST_RETENTION)(value)
 
 
-def size(value: object) -> int:
+def byte_count(value: object) -> int:
     """Return a number of bytes: `500M`, `2G`, a power of 1024 with each letter."""
     wanted = f"expected a size such as 500M or 2G, at least {SMALLEST_SIZE // 1024**2}M"
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
@@ -55,4 +55,4 @@ class History(BaseModel, frozen=True, extra="forbid"):
 
     keep: Annotated[float | None, PlainValidator(retention)] = 400 * 86400.0
     probes: Annotated[float, PlainValidator(single_probes)] = Field(default_factory=_default_probes)
-    size: Annotated[int, PlainValidator(size)] = 2 * 1024**3
+    size: Annotated[int, PlainValidator(byte_count)] = 2 * 1024**3

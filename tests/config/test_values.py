@@ -19,7 +19,7 @@ PARSERS: list[Callable[[object], object]] = [
     values.dns_server,
     values.dns_timeout,
     history.retention,
-    history.size,
+    history.byte_count,
     values.endpoint,
     values.rotation,
     values.workers,
