@@ -1,0 +1,64 @@
+"""What `ntspool check` prints for people: findings by section, and the tables that they rest on."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from ntspool.app.checktables import SECTION_TABLES, moment_and_cost, place
+from ntspool.pool.exam.model import Examination, Finding, Section, Verdict
+
+TITLES = {
+    Section.DNS: "Name",
+    Section.TCP: "Addresses",
+    Section.TLS: "TLS",
+    Section.KE: "Key exchange",
+    Section.SERVERS: "Servers handed out",
+    Section.NTP: "Time",
+}
+"""What the parts of the report are called."""
+
+_RESULT = "Result"
+_WORST_FIRST = (Verdict.FAIL, Verdict.NOTE, Verdict.PASS, Verdict.SKIP)
+
+
+def report(examination: Examination, *, brief: bool = False) -> str:
+    """Return the whole report; `brief` leaves out what is a PASS, and the tables."""
+    parts = [f"{place(examination.plan.host, examination.plan.port)}, {moment_and_cost(examination)}\n"]
+    for section in Section:
+        findings = [
+            each for each in examination.of(section) if not brief or each.verdict in {Verdict.FAIL, Verdict.NOTE}
+        ]
+        tables = [] if brief else SECTION_TABLES[section](examination)
+        if findings or tables:
+            parts.append("\n".join([f"{TITLES[section]}\n" + "".join(_merged(findings)), *tables]))
+    parts.append(f"{_RESULT}\n" + "".join(_result(examination)))
+    return "\n".join(parts)
+
+
+def headings() -> Sequence[str]:
+    """Return the lines that begin a part, for who makes them stand out."""
+    return [*TITLES.values(), _RESULT]
+
+
+def summary(examination: Examination) -> str:
+    """Return the numbers of verdicts, as `2 FAIL, 1 NOTE, 30 PASS`; SKIP only where there is one."""
+    counts = [(examination.count(each), each) for each in _WORST_FIRST]
+    return ", ".join(f"{count} {each.upper()}" for count, each in counts if count or each is not Verdict.SKIP)
+
+
+def _merged(findings: Iterable[Finding]) -> Iterator[str]:
+    """Yield a line for each finding, one for those of several addresses that say the same."""
+    for (verdict, name, text), alike in groupby(findings, key=lambda each: (each.verdict, each.id, each.text)):
+        group = list(alike)
+        where = ", ".join(each.address for each in group if each.address)
+        yield f"  {verdict.upper()}  {name}{f' ({where})' if where else ''}: {text}{_source(group[0])}\n"
+
+
+def _source(finding: Finding) -> str:
+    if not finding.rfc:
+        return ""
+    return f" [deviates from {finding.rfc}]" if finding.deviation else f" [{finding.rfc}]"
+
+
+def _result(examination: Examination) -> Iterator[str]:
+    yield f"  {summary(examination)}\n"
+    yield from _merged(examination.failed)
