@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from textwrap import wrap
 
 from ntspool.app.checktables import SECTION_TABLES, moment_and_cost, place
 from ntspool.pool.exam.model import Examination, Finding, Section, Verdict
@@ -17,21 +18,36 @@ TITLES = {
 """What the parts of the report are called."""
 
 _RESULT = "Result"
+_HANGING = " " * len("  PASS  ")
+_TELLING = (Verdict.FAIL, Verdict.NOTE)
 _WORST_FIRST = (Verdict.FAIL, Verdict.NOTE, Verdict.PASS, Verdict.SKIP)
 
 
-def report(examination: Examination, *, brief: bool = False) -> str:
-    """Return the whole report; `brief` leaves out what is a PASS, and the tables."""
+def report(examination: Examination, *, brief: bool = False, width: int | None = None) -> str:
+    """Return the whole report; `brief` leaves out what is a PASS, and the tables.
+
+    Findings are wrapped to `width` columns; for None each is one line, for grep.
+    """
     parts = [f"{place(examination.plan.host, examination.plan.port)}, {moment_and_cost(examination)}\n"]
     for section in Section:
-        findings = [
-            each for each in examination.of(section) if not brief or each.verdict in {Verdict.FAIL, Verdict.NOTE}
-        ]
+        findings = [each for each in examination.of(section) if not brief or each.verdict in _TELLING]
         tables = [] if brief else SECTION_TABLES[section](examination)
         if findings or tables:
-            parts.append("\n".join([f"{TITLES[section]}\n" + "".join(_merged(findings)), *tables]))
-    parts.append(f"{_RESULT}\n" + "".join(_result(examination)))
+            parts.append("\n".join([_part(TITLES[section], _merged(findings), width), *tables]))
+    result = [summary(examination), *_merged(examination.failed)]
+    parts.append(_part(_RESULT, result, width))
     return "\n".join(parts)
+
+
+def _part(title: str, findings: Iterable[str], width: int | None) -> str:
+    told = [line for each in findings for line in _wrapped(f"  {each}", width)]
+    return "".join(f"{line}\n" for line in (title, *told))
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    if width is None:
+        return [line]
+    return wrap(line, max(width, 40), subsequent_indent=_HANGING, break_long_words=False, break_on_hyphens=False)
 
 
 def headings() -> Sequence[str]:
@@ -50,15 +66,10 @@ def _merged(findings: Iterable[Finding]) -> Iterator[str]:
     for (verdict, name, text), alike in groupby(findings, key=lambda each: (each.verdict, each.id, each.text)):
         group = list(alike)
         where = ", ".join(each.address for each in group if each.address)
-        yield f"  {verdict.upper()}  {name}{f' ({where})' if where else ''}: {text}{_source(group[0])}\n"
+        yield f"{verdict.upper()}  {name}{f' ({where})' if where else ''}: {text}{_source(group[0])}"
 
 
 def _source(finding: Finding) -> str:
     if not finding.rfc:
         return ""
     return f" [deviates from {finding.rfc}]" if finding.deviation else f" [{finding.rfc}]"
-
-
-def _result(examination: Examination) -> Iterator[str]:
-    yield f"  {summary(examination)}\n"
-    yield from _merged(examination.failed)

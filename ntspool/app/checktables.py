@@ -72,8 +72,10 @@ def _certificate(facts: CertificateFacts, where: str) -> Iterator[tuple[str, str
     left = f"{facts.days_left:.1f} days left" if facts.days_left > 0 else f"expired {-facts.days_left:.1f} days ago"
     yield "Certificate", f"{facts.subject}, at {where}"
     yield "Names", ", ".join(facts.names) or "none"
-    yield "Chain", " < ".join(facts.chain) if facts.chain else facts.issuer
-    yield "Issued by", facts.issuer
+    if len(facts.chain) > 1:
+        yield "Chain", " < ".join(facts.chain)
+    else:
+        yield "Issued by", facts.issuer
     yield "Valid", f"{moment(facts.not_before)} to {moment(facts.not_after)}, {left}"
     yield "Key", facts.key
     for each in facts.trouble:

@@ -33,11 +33,18 @@ class _Check(click.Command):
         """Read the command line."""
         monitored = "--nagios" in args
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
+            _check_forms(**ctx.params)
         except click.UsageError as error:
             if not monitored:
                 raise
             _unknown(error.format_message())
+        return rest
+
+
+def _check_forms(*, as_json: bool, nagios: bool, junit: Path | None, **_: object) -> None:
+    if as_json + nagios + (junit == _STANDARD_OUTPUT) > 1:
+        raise click.UsageError("expected one of --json, --nagios and --junit -: each is all of the standard output")
 
 
 def _no_colour(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -129,8 +136,6 @@ def check(
     from ntspool.app.checknagios import Thresholds
     from ntspool.pool.exam.plan import Plan
 
-    if as_json + nagios + (junit == _STANDARD_OUTPUT) > 1:
-        raise click.UsageError("expected one of --json, --nagios and --junit -: each is all of the standard output")
     plan = Plan(
         host=server[0].lower().removesuffix("."),
         port=server[1],
@@ -229,11 +234,14 @@ def _write_junit(path: Path, examination: "Examination") -> None:
 
 
 def _report(examination: "Examination", *, brief: bool) -> str:
-    """Return the report as it is to be printed; on a terminal the headings stand out."""
+    """Return the report as it is to be printed: on a terminal as wide as that, and with headings that stand out."""
+    import shutil
+
     from ntspool.app.checkreport import headings, report
     from ntspool.app.colours import shown, wanted
 
-    text = shown(report(examination, brief=brief), sys.stdout)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    text = shown(report(examination, brief=brief, width=width), sys.stdout)
     return _embolden(text, headings()) if wanted(sys.stdout) else text
 
 

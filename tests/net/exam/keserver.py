@@ -25,6 +25,8 @@ from tests.net.exam.ntpserver import POLL
 PATIENCE = 5
 """Seconds that the server waits for a client."""
 
+_NO_PROTOCOL, _NO_AEAD = NO_COMMON_PROTOCOL.encode(), NO_COMMON_AEAD.encode()
+
 Answer = bytes | None
 """What a server says before it closes; None closes without a word."""
 
@@ -67,8 +69,8 @@ class KeBehaviour:
     limit: int = MAX_MESSAGE
     read: Callable[[Sequence[Record]], Request] = decode_request
     bad_request: Callable[[WireError], Answer] = say_error
-    no_protocol: Answer = NO_COMMON_PROTOCOL.encode()
-    no_aead: Answer = NO_COMMON_AEAD.encode()
+    no_protocol: Answer = _NO_PROTOCOL
+    no_aead: Answer = _NO_AEAD
     choose: Callable[[Request], int | None] = first_usable
     contexts: Callable[[Aead, bool], tuple[bytes, bytes]] = lambda aead, told: exporter_contexts(
         aead, compliant_128gcm=told
