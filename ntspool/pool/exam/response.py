@@ -55,8 +55,11 @@ def named_port(answer: Answer) -> int | None:
     return numbers[0] if numbers else None
 
 
-def _find(name: str, wrong: str, right: str, rfc: str, seen: Conversation, verdict: Verdict = Verdict.FAIL) -> Finding:
-    """Return a PASS in words of what is `right` if nothing is `wrong`, else `verdict`."""
+def _find(
+    name: str, trouble: tuple[str, str], rfc: str, seen: Conversation, verdict: Verdict = Verdict.FAIL
+) -> Finding:
+    """Return `verdict` in the first words of `trouble` if there are any, a PASS in the second ones if not."""
+    wrong, right = trouble
     section = f"RFC 8915 {rfc}" if rfc else ""
     return Finding(f"ke.{name}", verdict if wrong else Verdict.PASS, wrong or right, section, seen.address)
 
@@ -70,7 +73,7 @@ def _protocol(answer: Answer, seen: Conversation) -> Finding:
         wrong = "the Next Protocol record of the answer is not critical: chrony refuses it"
     elif found[0].body != b"\0\0":
         wrong = f"the answer chooses next protocols that were not offered: {found[0].body.hex()}"
-    return _find("next-protocol", wrong, "the answer chooses NTPv4", "4.1.2", seen)
+    return _find("next-protocol", (wrong, "the answer chooses NTPv4"), "4.1.2", seen)
 
 
 def _aead(answer: Answer, seen: Conversation) -> Finding:
@@ -80,7 +83,7 @@ def _aead(answer: Answer, seen: Conversation) -> Finding:
         wrong = f"{len(found)} AEAD records in the answer, where exactly one belongs"
     elif found[0].body != b"\0\x0f":
         wrong = f"the answer chooses an AEAD algorithm that was not offered: {_numbers(found[0])}"
-    return _find("aead-record", wrong, "the answer chooses the AEAD algorithm that was offered", "4.1.5", seen)
+    return _find("aead-record", (wrong, "the answer chooses the AEAD algorithm that was offered"), "4.1.5", seen)
 
 
 def _numbers(record: Record) -> str:
@@ -97,7 +100,7 @@ def _end(answer: Answer, seen: Conversation) -> Finding:
         wrong = "the End of Message is not empty"
     elif answer.rest:
         wrong = f"{len(answer.rest)} bytes follow the End of Message: chrony and NTPsec refuse them"
-    return _find("end-of-message", wrong, "the answer ends as it must", "4.1.1", seen)
+    return _find("end-of-message", (wrong, "the answer ends as it must"), "4.1.1", seen)
 
 
 def _cookies(answer: Answer, seen: Conversation) -> Finding:
@@ -112,7 +115,7 @@ def _cookies(answer: Answer, seen: Conversation) -> Finding:
         wrong = f"{many} cookies, where eight belong: NTPsec's client before 1.2.5 refuses them"
     elif many < COOKIES:
         wrong = f"{many} cookies, where eight belong: clients have to come back sooner when packets get lost"
-    return _find("cookies", wrong, f"{many} cookies", "4.1.6", seen, verdict)
+    return _find("cookies", (wrong, f"{many} cookies"), "4.1.6", seen, verdict)
 
 
 def _cookie_lengths(answer: Answer, seen: Conversation) -> Finding:
@@ -124,15 +127,15 @@ def _cookie_lengths(answer: Answer, seen: Conversation) -> Finding:
         wrong = f"cookies of {lengths[0]} bytes, which is no multiple of 4: chrony's client refuses them"
     elif lengths[0] > _LONGEST_COOKIE:
         wrong = f"cookies of {lengths[0]} bytes: NTPsec's client takes at most {_LONGEST_COOKIE}, chrony's 256"
-    return _find("cookie-lengths", wrong, f"cookies of {lengths[0]} bytes each", "", seen, Verdict.NOTE)
+    return _find("cookie-lengths", (wrong, f"cookies of {lengths[0]} bytes each"), "", seen, Verdict.NOTE)
 
 
 def _server(answer: Answer, seen: Conversation) -> Finding:
     name = named_server(answer)
     if name is None:
-        return _find("server", "", "the answer names no NTP server: it is this one", "4.1.7", seen)
+        return _find("server", ("", "the answer names no NTP server: it is this one"), "4.1.7", seen)
     wrong, verdict = _server_trouble(name, len(answer.all(RecordType.NTPV4_SERVER)), seen.address)
-    return _find("server", wrong, f"the answer names the NTP server {name}", "4.1.7", seen, verdict)
+    return _find("server", (wrong, f"the answer names the NTP server {name}"), "4.1.7", seen, verdict)
 
 
 def _server_trouble(name: str, records: int, asked: str) -> tuple[str, Verdict]:
@@ -165,13 +168,13 @@ def _port(answer: Answer, seen: Conversation) -> Finding:
     elif found and (len(found[0].body) != 2 or found[0].body == b"\0\0"):
         wrong = f"the NTPv4 Port record holds no port: {found[0].body.hex() or 'nothing'}"
     right = f"the NTP port is {named_port(answer)}" if found else "the NTP port is the usual one"
-    return _find("port", wrong, right, "4.1.8", seen)
+    return _find("port", (wrong, right), "4.1.8", seen)
 
 
 def _warning(answer: Answer, seen: Conversation) -> Finding:
     wrong = "the answer has a Warning record: chrony's and ntpd-rs's clients refuse it"
     warned = bool(answer.all(RecordType.WARNING))
-    return _find("warning", wrong if warned else "", "the answer has no warning", "4.1.4", seen, Verdict.NOTE)
+    return _find("warning", (wrong if warned else "", "the answer has no warning"), "4.1.4", seen, Verdict.NOTE)
 
 
 def _others(answer: Answer, seen: Conversation) -> Finding:
@@ -180,7 +183,7 @@ def _others(answer: Answer, seen: Conversation) -> Finding:
     types = ", ".join(str(each.type) for each in critical or strange)
     wrong = f"unknown {'critical ' if critical else ''}records in the answer: {types}" if strange else ""
     right = "the answer has no unknown records"
-    return _find("strange-records", wrong, right, "4", seen, Verdict.FAIL if critical else Verdict.NOTE)
+    return _find("strange-records", (wrong, right), "4", seen, Verdict.FAIL if critical else Verdict.NOTE)
 
 
 def _length(seen: Conversation) -> Finding:
@@ -191,21 +194,21 @@ def _length(seen: Conversation) -> Finding:
     elif length > MAX_RESPONSE:
         wrong = f"an answer of {length} bytes: NTPsec's client takes {MAX_RESPONSE}, ntpd-rs 4096"
     verdict = Verdict.FAIL if length > _CHRONYS_MOST else Verdict.NOTE
-    return _find("length", wrong, f"an answer of {length} bytes", "4", seen, verdict)
+    return _find("length", (wrong, f"an answer of {length} bytes"), "4", seen, verdict)
 
 
 def _pieces(seen: Conversation) -> Finding:
     wrong = f"an answer in {seen.pieces} TLS records: NTPsec's client before 1.2.5 reads the first only"
-    return _find("pieces", wrong if seen.pieces > 1 else "", "an answer in one TLS record", "", seen, Verdict.NOTE)
+    return _find("pieces", (wrong if seen.pieces > 1 else "", "an answer in one TLS record"), "", seen, Verdict.NOTE)
 
 
 def _close(seen: Conversation) -> Finding:
     if seen.ending is Ending.CLOSE_NOTIFY:
         late = "" if seen.unprompted else "the server ends TLS only after the client: some clients wait for it"
-        return _find("close-notify", late, "the server ends TLS by itself", "4", seen, Verdict.NOTE)
+        return _find("close-notify", (late, "the server ends TLS by itself"), "4", seen, Verdict.NOTE)
     if seen.ending is Ending.OPEN:
         wrong = "the server keeps the connection open after its answer: chrony's clients use it only 16 s later"
-        return _find("close-notify", wrong, "", "4", seen)
+        return _find("close-notify", (wrong, ""), "4", seen)
     wrong = f"the server ends the connection without close_notify: {seen.ending}"
     return Finding("ke.close-notify", Verdict.NOTE, wrong, "RFC 8915 4", seen.address, deviation=True)
 
@@ -214,4 +217,4 @@ def _speed(seen: Conversation) -> Finding:
     taken = (seen.connect or 0) + (seen.handshake or 0) + (seen.answered or 0)
     wrong = f"a session takes {taken:.1f} s: NTPsec's client waits 3 s for a step, ntpd-rs 5 s for all"
     right = f"a session takes {taken * 1000:.0f} ms"
-    return _find("speed", wrong if taken > _SLOW else "", right, "", seen, Verdict.NOTE)
+    return _find("speed", (wrong if taken > _SLOW else "", right), "", seen, Verdict.NOTE)
