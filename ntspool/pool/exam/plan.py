@@ -25,12 +25,11 @@ class Plan:
 
     `host` is a DNS name in lower case or an IP literal, and what the certificates must cover. `sessions` are those in
     which servers are collected beside the ones that every examination needs; `slots` are names `0.host` and on that are
-    tried (0: none, at most 10). `families` are IP versions, 4 and 6; one that this machine has no way out by is told and
-    skipped. `odd` includes what only a tester asks; without it the examination is short enough for a monitor.
-    `timeout` is seconds for one connection, session or request; `rate` is how many of them begin a second at one
-    address or NTP server, at most; `limit` is seconds for the whole, after which what is left is skipped.
-    `ca` is a file of authorities instead of the system's; `insecure` goes on with a certificate that nobody should
-    trust, and tells. `resolvers` are DNS servers instead of the system's.
+    tried (0: none, at most 10). `families` are IP versions, 4 and 6. `odd` includes what only a tester asks; without it
+    the examination is short enough for a monitor. `timeout` is seconds for one connection, session or request; `rate`
+    is how many of them begin a second at one address or NTP server, at most; `limit` is seconds for the whole, after
+    which what is left is skipped. `ca` is a file of authorities instead of the system's; `insecure` goes on with a
+    certificate that nobody should trust, and tells. `resolvers` are DNS servers instead of the system's.
     """
 
     host: str
