@@ -178,7 +178,7 @@ def _server_row(server: ServerFacts, agreement: Agreement | None) -> tuple[str, 
 def _vote(server: ServerFacts, agreement: Agreement | None) -> str:
     if agreement is None or agreement.low is None or server.offset is None:
         return "-"
-    return "NOT agreeing" if f"{server.address} {server.port}" in agreement.falsetickers else "agrees"
+    return "NOT agreeing" if f"{server.address} port {server.port}" in agreement.falsetickers else "agrees"
 
 
 def _agreement(agreement: Agreement) -> Iterator[tuple[str, str]]:

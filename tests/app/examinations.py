@@ -61,7 +61,7 @@ FINDINGS = (
     ),
     Finding("ke.silence", Verdict.SKIP, "not tried: no time was left", "RFC 8915 4.1.3", V4),
     good("servers.number", "3 servers"),
-    good("ntp.authenticated", "every request was answered", "RFC 8915 5.7", "192.0.2.1 123"),
+    good("ntp.authenticated", "every request was answered", "RFC 8915 5.7", "192.0.2.1 port 123"),
     good("ntp.agreement", "3 of 3 servers agree"),
 )
 
@@ -143,7 +143,7 @@ WELL = Examination(
 )
 """A service as it should be."""
 
-_LIAR, _SILENT = "192.0.2.2 123", "2001:db8::3 4123"
+_LIAR, _SILENT = "192.0.2.2 port 123", "2001:db8::3 port 4123"
 
 ILL = replace(
     WELL,

@@ -79,7 +79,7 @@ def test_json_is_all_that_was_found(found):
     }
     assert told["servers"][2]["failures"] == [["no answer", 6], ["NTS NAK", 2]]
     assert told["servers"][2]["offset"] is None
-    assert told["agreement"]["falsetickers"] == ["192.0.2.2 123"]
+    assert told["agreement"]["falsetickers"] == ["192.0.2.2 port 123"]
 
 
 def test_it_says_first_what_it_will_do(found):
@@ -228,8 +228,8 @@ def test_a_monitor_has_thresholds_of_its_own(found):
     ended = command("check", HOST, "--nagios", "--servers", 5, 4, "--days-left", 90, 60, "--offset", "0.001", "0.5")
     assert ended.code == 2
     assert ended.out.startswith(
-        f"NTS CRITICAL - {HOST}: 3 servers; offset -2100us; certificate good for 61 days | servers=3;5:;4: offset=-0.0021s;"
-        "-0.001:0.001;-0.5:0.5 "
+        f"NTS CRITICAL - {HOST}: 3 servers; offset -2100us; certificate good for 61 days | servers=3;5:;4: "
+        "offset=-0.0021s;-0.001:0.001;-0.5:0.5 "
     )
 
 

@@ -9,9 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from ntspool.errors import WireError
+from ntspool.pool.ciphers import cipher_for
 from ntspool.pool.cookies import NONCE_LENGTH, CookieFormat, CookieJar, ServerKey
 from ntspool.pool.nts import OpenedRequest, UnverifiedRequest, build_nak, open_request, seal_response
-from ntspool.wire.ntp import Header, Mode, decode_packet, ntp_timestamp
+from ntspool.wire.ntp import (
+    Authenticator,
+    ExtensionField,
+    FieldType,
+    Header,
+    Mode,
+    decode_packet,
+    encode_authenticator,
+    encode_field,
+    encode_header,
+    ntp_timestamp,
+)
 
 POLL = 0.05
 """Seconds after which a server's thread looks whether it is over."""
@@ -97,7 +109,16 @@ def _sealed(opened: OpenedRequest, header: Header, jar: CookieJar, behaviour: Ti
     answered = replace(opened, unique_id=behaviour.unique_id(opened.unique_id))
     if behaviour.amplifies:
         answered = replace(answered, length=_FAR_TOO_LONG)
-    return seal_response(answered, header, cookies, os.urandom(opened.association.aead.nonce_length))
+    nonce = os.urandom(opened.association.aead.nonce_length)
+    return seal_response(answered, header, cookies, nonce) if cookies else _sealed_without(answered, header, nonce)
+
+
+def _sealed_without(opened: OpenedRequest, header: Header, nonce: bytes) -> bytes:
+    """Seal what no server of ours would: a response without a cookie."""
+    clear = encode_header(header) + encode_field(ExtensionField(FieldType.UNIQUE_IDENTIFIER, opened.unique_id))
+    association = opened.association
+    sealed = cipher_for(association.aead, association.s2c).seal(nonce, b"", clear)
+    return clear + encode_field(encode_authenticator(Authenticator(nonce, sealed)))
 
 
 def _header(request: Header, received: float, shift: float) -> Header:
