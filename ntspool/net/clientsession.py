@@ -93,7 +93,7 @@ class ClientSession:
 
     def _check_name(self) -> None:
         certificate = self.tls.get_peer_certificate(as_cryptography=True)
-        if certificate is None or not _covers(certificate, self._name):
+        if certificate is None or not covers_name(certificate, self._name):
             raise RemoteError(f"the server's certificate is not for {self._name}")
 
     def _pending(self) -> bytes:
@@ -104,7 +104,7 @@ class ClientSession:
 
 
 @lru_cache(maxsize=16)
-def _covers(certificate: Certificate, name: str) -> bool:
+def covers_name(certificate: Certificate, name: str) -> bool:
     """Tell whether a certificate is good for a name; remembered, as a load of clients asks for the same each time."""
     try:
         (verify_certificate_ip_address if is_address(name) else verify_certificate_hostname)(certificate, name)

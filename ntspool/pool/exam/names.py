@@ -55,3 +55,17 @@ def _ttl(hosts: Sequence[Lookup]) -> Finding:
     if ttls and ttls[-1] > _DAY:
         return Finding("dns.ttl", Verdict.NOTE, f"{text}: an address that changes is asked for the rest of the day")
     return Finding("dns.ttl", Verdict.PASS, text)
+
+
+def judge_slot_names(names: Sequence[str], lost: Sequence[str]) -> Iterator[Finding]:
+    """Yield the verdict on slot names that the certificate covers; `lost` are those that do not resolve."""
+    if lost:
+        text = f"the certificate covers {', '.join(lost)}, but clients find no address: {len(names)} names were tried"
+        yield Finding("dns.slots", Verdict.NOTE, text)
+
+
+def judge_targets(lost: Sequence[str]) -> Iterator[Finding]:
+    """Yield the verdict on names of NTP servers that were handed out and do not resolve."""
+    if lost:
+        text = f"handed out, but without an address: {', '.join(dict.fromkeys(lost))}"
+        yield Finding("servers.resolve", Verdict.FAIL, text, "RFC 8915 4.1.7")
