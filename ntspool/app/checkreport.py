@@ -1,7 +1,6 @@
 """What `ntspool check` prints for people: findings by section, and the tables that they rest on."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
 from textwrap import wrap
 
 from ntspool.app.checktables import SECTION_TABLES, moment_and_cost, place
@@ -18,6 +17,9 @@ TITLES = {
 """What the parts of the report are called."""
 
 _RESULT = "Result"
+_NAMED = 2
+"""How many addresses are named of a PASS."""
+
 _HANGING = " " * len("  PASS  ")
 _TELLING = (Verdict.FAIL, Verdict.NOTE)
 _WORST_FIRST = (Verdict.FAIL, Verdict.NOTE, Verdict.PASS, Verdict.SKIP)
@@ -62,11 +64,19 @@ def summary(examination: Examination) -> str:
 
 
 def _merged(findings: Iterable[Finding]) -> Iterator[str]:
-    """Yield a line for each finding, one for those of several addresses that say the same."""
-    for (verdict, name, text), alike in groupby(findings, key=lambda each: (each.verdict, each.id, each.text)):
-        group = list(alike)
-        where = ", ".join(each.address for each in group if each.address)
-        yield f"{verdict.upper()}  {name}{f' ({where})' if where else ''}: {text}{_source(group[0])}"
+    """Yield a line for each finding, one for all of several addresses that say the same."""
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    for each in findings:
+        alike.setdefault((each.id, each.verdict, each.text), []).append(each)
+    for (name, verdict, text), group in alike.items():
+        yield f"{verdict.upper()}  {name}{_where(group)}: {text}{_source(group[0])}"
+
+
+def _where(group: Sequence[Finding]) -> str:
+    addresses = [each.address for each in group if each.address]
+    if len(addresses) > _NAMED and group[0].verdict is Verdict.PASS:
+        return f" ({addresses[0]} and {len(addresses) - 1} more)"
+    return f" ({', '.join(addresses)})" if addresses else ""
 
 
 def _source(finding: Finding) -> str:

@@ -76,6 +76,7 @@ class KeBehaviour:
         aead, compliant_128gcm=told
     )
     echo: bool = True
+    minted: int = 8
     cookies: Callable[[list[bytes]], list[bytes]] = lambda cookies: cookies
     message: Callable[[list[Record]], list[Record]] = lambda message: message
     send: Callable[[Callable[[bytes], None], bytes], None] = in_one_piece
@@ -186,7 +187,7 @@ def _consent(tls: SSL.Connection, site: Site, request: Request, chosen: int) -> 
         tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each) for each in behaviour.contexts(aead, told)
     )
     association = Association(aead, c2s, s2c)
-    cookies = behaviour.cookies([site.jar.mint(association, os.urandom(NONCE_LENGTH)) for _ in range(8)])
+    cookies = behaviour.cookies([site.jar.mint(association, os.urandom(NONCE_LENGTH)) for _ in range(behaviour.minted)])
     host, port = site.hand_out((tls.get_servername() or b"").decode())
     message = [
         records.next_protocol([PROTOCOL_NTPV4]),
