@@ -14,7 +14,7 @@ from ntspool.pool.exam.conversation import Conversation, Kind
 from ntspool.pool.exam.response import named_port, named_server
 from ntspool.pool.exam.volleys import Purpose, Reply, Target, Visit, Volley
 from ntspool.pool.nts import MAXIMUM_PLACEHOLDERS
-from ntspool.wire.messages import DEFAULT_NTP_PORT
+from ntspool.wire.messages import COOKIES, DEFAULT_NTP_PORT
 
 _PATIENCE = 2.0
 """Seconds for an answer; a refusal is believed only when nothing better came in that time."""
@@ -34,9 +34,9 @@ async def targets(course: Course, seen: Conversation) -> tuple[Target, ...]:
 
 
 async def visit(course: Course, target: Target, keys: Association, cookies: Sequence[bytes]) -> Visit:
-    """Spend every cookie, one that came back, and then what no client would send."""
+    """Spend every cookie that a client keeps, one that came back, and then what no client would send."""
     visitor = _Visitor(course, target, keys)
-    first, *others = cookies
+    first, *others = cookies[:COOKIES]
     await visitor.send(Purpose.COOKIE, first)
     for number, cookie in enumerate(others):
         await visitor.send(Purpose.COOKIE if number else Purpose.PLACEHOLDERS, cookie)

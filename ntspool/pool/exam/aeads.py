@@ -45,15 +45,16 @@ class Trial:
     @property
     def id(self) -> str:
         """The finding's."""
-        return f"ke.aead-{self.aead.value}{'-unannounced' if self._unannounced else ''}"
+        return f"ke.aead-{self.aead.value}{'-unannounced' if self.unannounced else ''}"
 
     @property
     def label(self) -> str:
         """The algorithm's name, and whether record 1024 was missing."""
-        return f"{self.aead.label}{' without record 1024' if self._unannounced else ''}"
+        return f"{self.aead.label}{' without record 1024' if self.unannounced else ''}"
 
     @property
-    def _unannounced(self) -> bool:
+    def unannounced(self) -> bool:
+        """Whether it is an algorithm that needs record 1024, and had none."""
         return self.aead is Aead.AES_128_GCM_SIV and not self.announced
 
 
@@ -91,6 +92,9 @@ def _declined(trial: Trial, outcome: Outcome, text: str) -> Finding:
     address = trial.seen.address
     if trial.aead is Aead.AES_SIV_CMAC_256:
         return Finding(trial.id, Verdict.FAIL, f"{text}; every server must have it", _CHOICE_RFC, address)
+    if trial.unannounced and outcome.kind is Kind.NO_AEAD:
+        text = f"{text}, as is safest: chrony's clients before 4.6.1 export other keys"
+        return Finding(trial.id, Verdict.PASS, text, _KEYS_RFC, address)
     if outcome.kind is Kind.HANGS:
         return Finding(trial.id, Verdict.FAIL, text, _CHOICE_RFC, address)
     deviation = outcome.kind is not Kind.NO_AEAD
@@ -102,13 +106,14 @@ def _served(trial: Trial, text: str) -> Finding:
     address = trial.seen.address
     if not trial.results:
         return Finding(trial.id, Verdict.PASS, text, _CHOICE_RFC, address)
-    last = trial.results[-1]
-    if isinstance(last, Failure):
-        # Silence may be the network's; that no keys are good is the server's own word.
-        verdict = (
-            Verdict.FAIL if any(isinstance(each, Failure) and each.evident for each in trial.results) else Verdict.NOTE
-        )
-        return Finding(trial.id, verdict, f"{text}, but NTP does not work with them: {last}", _KEYS_RFC, address)
+    first, last = trial.results[0], trial.results[-1]
+    if isinstance(first, Failure) and isinstance(last, Failure):
+        # Silence may be the network's; that the keys are no good is the server's own word.
+        verdict = Verdict.FAIL if first.evident else Verdict.NOTE
+        return Finding(trial.id, verdict, f"{text}, but NTP does not work with them: {first}", _KEYS_RFC, address)
+    if len(trial.results) == 1 and trial.announced and not trial.echoed:
+        text = f"{text}, but record 1024 is not echoed: chrony's clients expect keys as for AES-SIV-CMAC-256 then"
+        return Finding(trial.id, Verdict.NOTE, text, _KEYS_RFC, address)
     if len(trial.results) == 1:
         return Finding(trial.id, Verdict.PASS, f"{text}, and NTP works with them", _KEYS_RFC, address)
     text = f"{text}, but under keys that are exported as for AES-SIV-CMAC-256, as chrony's clients before 4.6.1 do"

@@ -28,8 +28,9 @@ class Section(StrEnum):
 class Verdict(StrEnum):
     """What is thought of a thing.
 
-    FAIL: some client gets no authenticated time, or less security than it was promised. NOTE: worth knowing, whether
-    the RFC leaves it open or, with `deviation`, breaks its letter at no client's cost. SKIP: could not be tried.
+    FAIL: breaks the RFC or a promise of the service at a client's or the service's own cost. NOTE: worth knowing,
+    because the RFC leaves it open although not all clients in use can do with it, or because, with `deviation`, it
+    breaks the RFC's letter at nobody's cost. SKIP: could not be tried.
     """
 
     PASS = "pass"  # noqa: S105  a verdict is no password

@@ -20,7 +20,8 @@ _SLOW = 2.0
 """Seconds; NTPsec's client waits 3 for each step, ntpd-rs 5 for all of them."""
 
 _FQDN = re.compile(r"(?=.{1,253}\.?$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}\.?")
-_KNOWN = frozenset(RecordType)
+_ASKED_FOR = frozenset(range(RecordType.KEEP_ALIVE))
+"""The record types of RFC 8915; of the others an ordinary client has never heard."""
 
 
 def judge_answer(seen: Conversation) -> Iterator[Finding]:
@@ -172,13 +173,14 @@ def _port(answer: Answer, seen: Conversation) -> Finding:
 
 
 def _warning(answer: Answer, seen: Conversation) -> Finding:
-    wrong = "the answer has a Warning record: chrony's and ntpd-rs's clients refuse it"
+    # No code is assigned, and clients must treat unknown ones as errors.
+    wrong = "the answer has a warning, which clients must refuse since no code of one is known"
     warned = bool(answer.all(RecordType.WARNING))
-    return _find("warning", (wrong if warned else "", "the answer has no warning"), "4.1.4", seen, Verdict.NOTE)
+    return _find("warning", (wrong if warned else "", "the answer has no warning"), "4.1.4", seen)
 
 
 def _others(answer: Answer, seen: Conversation) -> Finding:
-    strange = [each for each in answer.records if each.type not in _KNOWN]
+    strange = [each for each in answer.records if each.type not in _ASKED_FOR]
     critical = [each for each in strange if each.critical]
     types = ", ".join(str(each.type) for each in critical or strange)
     wrong = f"unknown {'critical ' if critical else ''}records in the answer: {types}" if strange else ""

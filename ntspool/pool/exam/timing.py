@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.exam.model import Agreement, Finding, Verdict
-from ntspool.pool.exam.volleys import Purpose, Reply, Visit, worth
+from ntspool.pool.exam.volleys import FIRST, Purpose, Reply, Visit, worth
 from ntspool.pool.nts import MAXIMUM_PLACEHOLDERS
 from ntspool.pool.sample import Limits, judge
 from ntspool.pool.vote import intersect, interval
@@ -40,7 +40,7 @@ def _find(visit: Visit, name: str, verdict: Verdict, text: str, rfc: str = _RFC)
 
 
 def _answered(visit: Visit) -> Finding:
-    replies, failures = visit.replies(), visit.failures()
+    replies, failures = visit.replies(*FIRST), visit.failures(*FIRST)
     many = len(replies) + len(failures)
     text = f"{len(replies)} of {many} cookies were answered with authenticated time"
     if not failures:

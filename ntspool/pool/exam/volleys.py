@@ -24,7 +24,10 @@ class Purpose(StrEnum):
     FORGED = "a request under keys that are not the cookie's"
 
 
-GOOD = (Purpose.COOKIE, Purpose.PLACEHOLDERS, Purpose.RETURNED)
+FIRST = (Purpose.COOKIE, Purpose.PLACEHOLDERS)
+"""What spends the cookies of the key exchange."""
+
+GOOD = (*FIRST, Purpose.RETURNED)
 """What every server has to answer."""
 
 
