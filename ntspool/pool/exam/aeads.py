@@ -114,6 +114,9 @@ def _served(trial: Trial, text: str) -> Finding:
     if len(trial.results) == 1 and trial.announced and not trial.echoed:
         text = f"{text}, but record 1024 is not echoed: chrony's clients expect keys as for AES-SIV-CMAC-256 then"
         return Finding(trial.id, Verdict.NOTE, text, _KEYS_RFC, address)
+    if len(trial.results) == 1 and trial.unannounced:
+        text = f"{text}, and NTP works with them, but not for chrony's clients 4.4 to 4.6.0, who export other keys"
+        return Finding(trial.id, Verdict.NOTE, text, _KEYS_RFC, address)
     if len(trial.results) == 1:
         return Finding(trial.id, Verdict.PASS, f"{text}, and NTP works with them", _KEYS_RFC, address)
     text = f"{text}, but under keys that are exported as for AES-SIV-CMAC-256, as chrony's clients before 4.6.1 do"

@@ -149,12 +149,14 @@ KEY_EXCHANGE: Mapping[str, Deviation] = {
     "one cookie": _ke("ke.cookies", NOTE, cookies=lambda cookies: cookies[:1]),
     "nine cookies": _ke("ke.cookies", NOTE, minted=9),
     "eight times one cookie": _ke("ke.cookies", cookies=lambda cookies: cookies[:1] * 8),
-    "cookies of 106 bytes": _ke("ke.cookie-lengths", cookies=_padded(106)),
-    "cookies of 200 bytes": _ke("ke.cookie-lengths", cookies=_padded(200)),
+    "cookies of 106 bytes": _ke("ke.cookie-lengths", NOTE, cookies=_padded(106)),
+    "cookies of 200 bytes": _ke("ke.cookie-lengths", NOTE, cookies=_padded(200)),
     "cookies of unequal lengths": _ke(
-        "ke.cookie-lengths", cookies=lambda cookies: [cookies[0] + bytes(4), *cookies[1:]]
+        "ke.cookie-lengths", NOTE, cookies=lambda cookies: [cookies[0] + bytes(4), *cookies[1:]]
     ),
-    "more than 2048 bytes": _ke("ke.length", message=_before_the_end(Record(0x3F00, bytes(1600), critical=False))),
+    "more than 2048 bytes": _ke(
+        "ke.length", NOTE, message=_before_the_end(Record(0x3F00, bytes(1600), critical=False))
+    ),
     "a Warning": _ke("ke.warning", message=_before_the_end(Record(RecordType.WARNING, bytes(2), critical=True))),
     "Keep Alive": _ke("ke.strange-records", NOTE, message=_before_the_end(_KEEP_ALIVE)),
     "an unknown critical record in the answer": _ke(
