@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ntspool.app.throwaway import Authority
-from tests.interop.daemons import Daemon, chronyd, ntpd_rs, ntpsec
+from tests.interop.daemons import Daemon, chronyd, endpoint, ntpd_rs, ntpsec
 from tests.interop.lab import Network, free_port, wait_until
 from tests.interop.pool import HOSTS, Member, Pool, laid_out
 
@@ -47,9 +47,11 @@ SETTING = {"dns.addresses", "servers.spread-ipv4", "ntp.spent-cookie"}
 @contextmanager
 def synchronised_ntpd_rs() -> Iterator[Daemon]:
     """Run an ntpd-rs that has come to believe its source."""
-    with chronyd() as source, ExitStack() as stack:
-        host, port = source.udp.getpeername()
-        daemon = stack.enter_context(ntpd_rs(source=f"{host}:{port}", ke_port=free_port("127.0.0.1")))
+    # A source at an address of its own it would take for itself.
+    address = "127.0.0.22"
+    with chronyd(addresses=[address]) as source, ExitStack() as stack:
+        _, port = source.udp.getpeername()
+        daemon = stack.enter_context(ntpd_rs(source=endpoint(address, port), ke_port=free_port("127.0.0.1")))
         request = b"\x23" + bytes(39) + b"ntp time"
         wait_until("ntpd-rs to synchronise", lambda: (r := daemon.exchange(request, 0.2)) and r[0] >> 6 != 3)
         yield daemon
@@ -115,7 +117,7 @@ def test_our_gateway():
         examination = json.loads(done.stdout)
         assert told(done, "fail") == set()
         assert told(done, "note", deviation=True) == set()
-        assert told(done, "note") == {"dns.addresses", "ntp.spent-cookie", "ke.aead-17"}
+        assert told(done, "note") == {"dns.addresses", "ntp.spent-cookie", "ke.silence", "ke.aead-17", "ke.aead-30"}
         assert done.returncode == 0
         own = {each["server"] for each in examination["handouts"] if each["slot"] is None}
         assert own == {address for each in pool.members.values() for address in each.addresses}
