@@ -83,9 +83,13 @@ def judge_trial(trial: Trial) -> Iterator[Finding]:
     elif outcome.kind is not Kind.COOKIES:
         yield _declined(trial, outcome, text)
     elif not trial.chosen:
-        yield Finding(trial.id, Verdict.FAIL, f"{text} for another algorithm", _CHOICE_RFC, address)
+        yield _another(trial, text)
+    elif not trial.results:
+        yield Finding(trial.id, Verdict.PASS, text, _CHOICE_RFC, address)
+    elif any(isinstance(each, Reply) for each in trial.results):
+        yield _usable(trial, text)
     else:
-        yield _served(trial, text)
+        yield _useless(trial, text)
 
 
 def _declined(trial: Trial, outcome: Outcome, text: str) -> Finding:
@@ -102,24 +106,36 @@ def _declined(trial: Trial, outcome: Outcome, text: str) -> Finding:
     return Finding(trial.id, Verdict.NOTE, text + expected, _CHOICE_RFC, address, deviation)
 
 
-def _served(trial: Trial, text: str) -> Finding:
-    address = trial.seen.address
-    if not trial.results:
-        return Finding(trial.id, Verdict.PASS, text, _CHOICE_RFC, address)
-    first, last = trial.results[0], trial.results[-1]
-    if isinstance(first, Failure) and isinstance(last, Failure):
-        # Silence may be the network's; that the keys are no good is the server's own word.
-        verdict = Verdict.FAIL if first.evident else Verdict.NOTE
-        return Finding(trial.id, verdict, f"{text}, but NTP does not work with them: {first}", _KEYS_RFC, address)
-    if len(trial.results) == 1 and trial.announced and not trial.echoed:
-        text = f"{text}, but record 1024 is not echoed: chrony's clients expect keys as for AES-SIV-CMAC-256 then"
-        return Finding(trial.id, Verdict.NOTE, text, _KEYS_RFC, address)
-    if len(trial.results) == 1 and trial.unannounced:
-        text = f"{text}, and NTP works with them, but not for chrony's clients 4.4 to 4.6.0, who export other keys"
-        return Finding(trial.id, Verdict.NOTE, text, _KEYS_RFC, address)
-    if len(trial.results) == 1:
-        return Finding(trial.id, Verdict.PASS, f"{text}, and NTP works with them", _KEYS_RFC, address)
-    text = f"{text}, but under keys that are exported as for AES-SIV-CMAC-256, as chrony's clients before 4.6.1 do"
-    if trial.echoed:
-        return Finding(trial.id, Verdict.FAIL, f"{text}, though it echoes record 1024", _KEYS_RFC, address)
-    return Finding(trial.id, Verdict.NOTE, text, _KEYS_RFC, address, deviation=True)
+def _another(trial: Trial, text: str) -> Finding:
+    text = f"{text} for another algorithm; expected: an empty AEAD record"
+    if trial.aead is Aead.AES_SIV_CMAC_256:
+        return Finding(trial.id, Verdict.FAIL, text, _CHOICE_RFC, trial.seen.address)
+    # Who can do no other gets no time in either case.
+    return Finding(trial.id, Verdict.NOTE, text, _CHOICE_RFC, trial.seen.address, deviation=True)
+
+
+def _useless(trial: Trial, text: str) -> Finding:
+    first = trial.results[0]
+    # Silence may be the network's; that the keys are no good is the server's own word.
+    evident = isinstance(first, Failure) and first.evident
+    text = f"{text}, but NTP does not work with them: {first}"
+    return Finding(trial.id, Verdict.FAIL if evident else Verdict.NOTE, text, _KEYS_RFC, trial.seen.address)
+
+
+def _usable(trial: Trial, text: str) -> Finding:
+    verdict, deviation = Verdict.PASS, False
+    if len(trial.results) > 1:
+        text += ", but under keys that are exported as for AES-SIV-CMAC-256, as chrony's clients before 4.6.1 do"
+        verdict, deviation = Verdict.NOTE, True
+        if trial.echoed:
+            text += ", though it echoes record 1024"
+            verdict, deviation = Verdict.FAIL, False
+    elif trial.announced and not trial.echoed:
+        text += ", but record 1024 is not echoed: chrony's clients expect keys as for AES-SIV-CMAC-256 then"
+        verdict = Verdict.NOTE
+    elif trial.unannounced:
+        text += ", and NTP works with them, but not for chrony's clients 4.4 to 4.6.0, who export other keys"
+        verdict = Verdict.NOTE
+    else:
+        text += ", and NTP works with them"
+    return Finding(trial.id, verdict, text, _KEYS_RFC, trial.seen.address, deviation)

@@ -138,15 +138,15 @@ def cases(host: str) -> Sequence[Case]:
             (message(_PROTOCOL, records.aead_algorithm([_UNKNOWN_AEAD]), END_OF_MESSAGE),),
             "RFC 8915 4.1.5",
             (Outcome(Kind.NO_AEAD),),
-            if_served=Verdict.FAIL,
         ),
-        _good(
-            "unknown-protocol-offered",
+        Case(
+            "ke.unknown-protocol-offered",
             "an unknown next protocol beside NTPv4",
-            "4.1.2",
-            records.next_protocol([_UNKNOWN_PROTOCOL, PROTOCOL_NTPV4]),
-            _AEAD,
-            END_OF_MESSAGE,
+            (message(records.next_protocol([_UNKNOWN_PROTOCOL, PROTOCOL_NTPV4]), _AEAD, END_OF_MESSAGE),),
+            "RFC 8915 4.1.2",
+            (GIVES,),
+            # There is no other protocol yet.
+            if_refused=Verdict.NOTE,
         ),
         _good(
             "unknown-aead-offered",
