@@ -26,14 +26,12 @@ class Course:
         """Say how many sessions and requests there will be in all, done ones included."""
         self._expected = steps
 
-    async def converse(
-        self, address: str, greeting: Greeting, pieces: Sequence[bytes], what: str, timeout: float | None = None
-    ) -> Conversation:
+    async def converse(self, address: str, greeting: Greeting, pieces: Sequence[bytes], what: str) -> Conversation:
         """Be a client of the service once, when it is time for that; see `conversing.converse`."""
         await self._turn(_SESSIONS)
         self.tell(what)
         self.connections += 1
-        return await converse(address, self.plan.port, greeting, pieces, timeout or self.plan.timeout)
+        return await converse(address, self.plan.port, greeting, pieces, self.plan.timeout)
 
     async def request_turn(self, target: str, what: str) -> None:
         """Wait until it is time for one more request to an NTP server."""

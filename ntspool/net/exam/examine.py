@@ -35,6 +35,9 @@ async def examine(plan: Plan, progress: Progress) -> Examination:
             await examiner.run()
     except TimeoutError:
         examiner.skip_the_rest(f"{plan.limit:g} s are over")
+    else:
+        course.expect(0)
+        course.tell("done")
     finally:
         if stamps is not None:
             stamps.close()

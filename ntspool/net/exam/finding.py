@@ -29,7 +29,7 @@ class Found:
 async def find_service(plan: Plan) -> Found:
     """Return where a service is."""
     found = await find_host(plan, plan.host)
-    if not found.lookups:
+    if not found.lookups or found.by_system:
         return found
     service = await _ask(plan, Question.service(SERVICE + plan.host))
     return Found(found.addresses, (*found.lookups, *service), found.by_system)

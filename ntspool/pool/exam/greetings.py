@@ -30,7 +30,9 @@ def judge_connection(seen: Conversation) -> Iterator[Finding]:
         return
     yield Finding("tcp.connect", Verdict.PASS, f"connected in {seen.connect * 1000:.1f} ms", _ALPN_RFC, seen.address)
     if seen.reached < Reached.TLS:
-        yield Finding("tls.handshake", Verdict.FAIL, f"no TLS 1.3: {seen.failure}", _RFC, seen.address)
+        # chronyd accepts everybody, then closes on whom it does not allow and who comes too often.
+        hint = " at once: are we allowed in, or too fast?" if seen.ending in {Ending.CLOSED, Ending.RESET} else ""
+        yield Finding("tls.handshake", Verdict.FAIL, f"no TLS 1.3: {seen.failure}{hint}", _RFC, seen.address)
         return
     group = f", {seen.group}" if seen.group else ""
     text = f"{seen.version}, {seen.cipher}{group} in {(seen.handshake or 0) * 1000:.1f} ms"

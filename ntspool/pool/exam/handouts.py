@@ -41,6 +41,7 @@ def judge_handouts(asked: Sequence[Asked]) -> Iterator[Finding]:
     if plain:
         yield _served("servers.sessions", "the service's name", plain)
         yield from _spread(count([each for each in asked if each.slot is None]))
+        yield from _lengths([each.seen for each in asked])
     if slotted:
         yield _served("servers.slots", "its slots' names", [each.seen for each in slotted])
         yield from _slots(count(slotted))
@@ -70,6 +71,19 @@ def _spread(rows: Sequence[Handout]) -> Iterator[Finding]:
     elif rows:
         text = "every server is of the session's family, or a name"
         yield Finding("servers.family", Verdict.PASS, text, _FAMILY_RFC)
+
+
+def _lengths(seen: Sequence[Conversation]) -> Iterator[Finding]:
+    lengths = sorted({len(cookie) for each in seen for cookie in each.answer.cookies[:1]})
+    if len(lengths) == 1:
+        text = "the cookies of all servers are of one length"
+        yield Finding("servers.cookie-lengths", Verdict.PASS, text)
+    elif lengths:
+        text = (
+            f"cookies of {', '.join(map(str, lengths))} bytes by server: NTPsec's client before 1.2.5 takes but one"
+            " length until it is restarted"
+        )
+        yield Finding("servers.cookie-lengths", Verdict.NOTE, text)
 
 
 def _slots(rows: Sequence[Handout]) -> Iterator[Finding]:
