@@ -1,5 +1,6 @@
 """Services that do one thing wrong, by what that is, and the finding that must tell it."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +33,7 @@ class Deviation:
     verdict: Verdict = FAIL
     odd: bool = False
     also: frozenset[str] = frozenset()
+    timeout: float = 1.0
 
 
 def _ke(finding: str, verdict: Verdict = FAIL, *also: str, odd: bool = False, **behaviour: object) -> Deviation:
@@ -69,6 +71,11 @@ def _padded(length: int) -> Callable[[list[bytes]], list[bytes]]:
 def _in_two(say: Callable[[bytes], None], message: bytes) -> None:
     say(message[:400])
     say(message[400:])
+
+
+def _every_third_fails() -> Callable[[list[Record]], list[Record]]:
+    numbers = itertools.count(1)
+    return lambda message: message if next(numbers) % 3 else [records.error(2), END_OF_MESSAGE]
 
 
 def _ignoring_critical(message: tuple[Record, ...]) -> Request:
@@ -175,7 +182,24 @@ KEY_EXCHANGE: Mapping[str, Deviation] = {
     ),
     "an answer in two TLS records": _ke("ke.pieces", NOTE, send=_in_two),
     "no close_notify": _ke("ke.close-notify", NOTE, close_notify=False),
-    "slow": _ke("ke.speed", NOTE, pause=2.2),
+    "slow": replace(_ke("ke.speed", NOTE, pause=2.2), timeout=3.0),
+    "no answer": _ke("ke.answer", pause=4.0),
+    "clients are turned away before TLS": _ke("tls.handshake", turns_away=True),
+    "every third session fails": _ke("servers.sessions", message=_every_third_fails()),
+    "a name that nobody knows": _ke(
+        "servers.resolve", message=_changed(RecordType.NTPV4_SERVER, _named("nowhere.invalid"))
+    ),
+    "an address of the other family": _ke(
+        "ke.server", NOTE, "servers.resolve", message=_changed(RecordType.NTPV4_SERVER, _named("::1"))
+    ),
+    "two servers": _ke("ke.server", message=_before_the_end(records.ntpv4_server("192.0.2.1", critical=True))),
+    "port 0": _ke(
+        "ke.port",
+        FAIL,
+        "ntp.answers",
+        message=_changed(RecordType.NTPV4_PORT, lambda _: records.ntpv4_port(0, critical=True)),
+    ),
+    "more than 16384 bytes": _ke("ke.length", message=_before_the_end(Record(0x3F00, bytes(17000), critical=False))),
     "AES-SIV-CMAC-256 is missing": _ke("ke.answer", choose=_only_30),
     "an AEAD that nobody offered": _ke("ke.no-common-aead", NOTE, odd=True, choose=_always_15),
     "unknown critical records are ignored": _ke("ke.unknown-critical-record", odd=True, read=_ignoring_critical),
@@ -189,6 +213,7 @@ KEY_EXCHANGE: Mapping[str, Deviation] = {
     "no common protocol is an error": _ke("ke.no-common-protocol", NOTE, odd=True, no_protocol=_error(1)),
     "no common AEAD is an error": _ke("ke.no-common-aead", NOTE, odd=True, no_aead=_error(1)),
     "only the first TLS record is read": _ke("ke.fragmented", NOTE, odd=True, one_record_only=True),
+    "hangs on what is too long": _ke("ke.oversized", odd=True, hangs=lambda error: "longer than" in str(error)),
     "no request above 512 bytes": _ke("ke.long-request", FAIL, odd=True, limit=512),
 }
 """What key exchange servers do wrong."""
@@ -219,6 +244,10 @@ TIME: Mapping[str, Deviation] = {
     "new cookies that nobody opens": _times(
         "ntp.returned-cookie", cookies=lambda cookies: [c[:4] + c[:3:-1] for c in cookies]
     ),
+    "time without NTS for what does not verify": _times(
+        "ntp.damaged-cookie", FAIL, "ntp.forged-request", odd=True, plain=True
+    ),
+    "requests are not verified": _times("ntp.forged-request", odd=True, trusting=True),
     "one falseticker of three": Deviation(
         Service(times=[WELL, TimeBehaviour(shift=_OTHER_TIME), WELL]), "ntp.agreement"
     ),

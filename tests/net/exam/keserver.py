@@ -57,13 +57,15 @@ class KeBehaviour:
 
     `read` decodes a request's records, `bad_request` answers one that it cannot decode, `no_protocol` and `no_aead` one
     with which nothing is in common; `choose` takes an AEAD, `contexts` tells what keys are exported under it; `cookies`
-    and `message` make what is sent of what should be sent; `send` sends it. `pause` is in seconds. `patience` is how
-    long it listens to an unfinished message, `limit` what it reads of one at most; both end in `too_much`.
+    and `message` make what is sent of what should be sent; `send` sends it. It `turns_away` clients before TLS, or
+    `hangs` on a bad request. `pause` is in seconds, `limit` in bytes of a request.
     """
 
     tls_minimum: int = SSL.TLS1_3_VERSION
     alpn: Callable[[Sequence[bytes]], object] | None = select_ntske
     demands_alpn: bool = True
+    turns_away: bool = False
+    hangs: Callable[[WireError], bool] = lambda _error: False
     pause: float = 0.0
     one_record_only: bool = False
     limit: int = MAX_MESSAGE
@@ -133,6 +135,8 @@ def _accept(listener: socket.socket, context: SSL.Context, site: Site, over: thr
 
 def _serve(client: socket.socket, context: SSL.Context, site: Site, over: threading.Event) -> None:
     with client:
+        if site.behaviour.turns_away:
+            return
         # OpenSSL's own reads and writes on the socket know of no Python timeout.
         client.settimeout(None)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -149,7 +153,7 @@ def _talk(tls: SSL.Connection, site: Site, over: threading.Event) -> None:
     behaviour = site.behaviour
     if behaviour.demands_alpn and tls.get_alpn_proto_negotiated() != ALPN_NTSKE:
         return
-    answer = _answer(tls, site)
+    answer = _answer(tls, site, over)
     over.wait(behaviour.pause)
     if answer is not None:
         behaviour.send(tls.sendall, answer)
@@ -163,7 +167,7 @@ def _talk(tls: SSL.Connection, site: Site, over: threading.Event) -> None:
         time.sleep(POLL)
 
 
-def _answer(tls: SSL.Connection, site: Site) -> Answer:
+def _answer(tls: SSL.Connection, site: Site, over: threading.Event) -> Answer:
     behaviour = site.behaviour
     buffer = MessageBuffer(behaviour.limit)
     try:
@@ -172,6 +176,8 @@ def _answer(tls: SSL.Connection, site: Site) -> Answer:
                 return None
         request = behaviour.read(message)
     except WireError as error:
+        if behaviour.hangs(error):
+            over.wait(PATIENCE)
         return behaviour.bad_request(error)
     if PROTOCOL_NTPV4 not in request.protocols:
         return behaviour.no_protocol

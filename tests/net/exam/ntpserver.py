@@ -18,10 +18,12 @@ from ntspool.wire.ntp import (
     FieldType,
     Header,
     Mode,
+    Packet,
     decode_packet,
     encode_authenticator,
     encode_field,
     encode_header,
+    encode_packet,
     ntp_timestamp,
 )
 
@@ -42,7 +44,8 @@ class TimeBehaviour:
 
     `shift` is how many seconds its clock is off, `pause` how many it takes to answer. `header` makes the header that it
     sends of that which it should send, `cookies` the new cookies, `unique_id` the identifier; `knows` tells whether it
-    opens a cookie; `out` makes the datagrams to send of the one that it should send.
+    opens a cookie; `out` makes the datagrams to send of the one that it should send. What does not verify gets time all
+    the same from one that is `trusting`, and from one that is `plain` time without NTS.
     """
 
     shift: float = 0.0
@@ -53,6 +56,8 @@ class TimeBehaviour:
     knows: Callable[[bytes], bool] = lambda _cookie: True
     out: Callable[[bytes], Sequence[bytes]] = lambda datagram: [datagram]
     amplifies: bool = False
+    trusting: bool = False
+    plain: bool = False
 
 
 @contextmanager
@@ -97,9 +102,20 @@ def _answers(data: bytes, received: float, jar: CookieJar, behaviour: TimeBehavi
     if behaviour.pause:
         time.sleep(behaviour.pause)
     right = _header(packet.header, received, behaviour.shift)
+    if isinstance(opened, UnverifiedRequest) and behaviour.trusting:
+        opened = _trusted(packet, data, jar)
     if isinstance(opened, UnverifiedRequest):
+        if behaviour.plain:
+            unique_id = ExtensionField(FieldType.UNIQUE_IDENTIFIER, opened.unique_id)
+            return [encode_packet(Packet(right, (unique_id,)))]
         return behaviour.out(build_nak(opened, right))
     return behaviour.out(_sealed(opened, behaviour.header(right), jar, behaviour))
+
+
+def _trusted(packet: Packet, data: bytes, jar: CookieJar) -> OpenedRequest:
+    """Open a request without a look at its authenticator."""
+    (unique_id,), (cookie,) = packet.bodies(FieldType.UNIQUE_IDENTIFIER), packet.bodies(FieldType.NTS_COOKIE)
+    return OpenedRequest(packet.header, unique_id, jar.open(cookie), 1, len(data))
 
 
 def _sealed(opened: OpenedRequest, header: Header, jar: CookieJar, behaviour: TimeBehaviour) -> bytes:

@@ -15,11 +15,15 @@ TIME_HOSTS = ("127.0.0.41", "127.0.0.42", "127.0.0.43", "127.0.0.44")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How a service behaves: its key exchange, and each of its time servers; `dead` are handed out and do not run."""
+    """How a service behaves: its key exchange, and each of its time servers; `dead` are handed out and do not run.
+
+    If it is `slotted`, a name that begins with a number always gets the same one.
+    """
 
     ke: KeBehaviour = field(default_factory=KeBehaviour)
     times: Sequence[TimeBehaviour] = (TimeBehaviour(), TimeBehaviour(), TimeBehaviour())
     dead: Sequence[tuple[str, int]] = ()
+    slotted: bool = False
 
 
 @contextmanager
@@ -31,6 +35,12 @@ def serving(service: Service, certificate: Certificate, host: str = HOST) -> Ite
             (address, stack.enter_context(time_server(jar, each, address)))
             for each, address in zip(service.times, TIME_HOSTS, strict=False)
         ]
-        turns = itertools.cycle([*places, *service.dead])
-        site = Site(certificate, jar, lambda _name: next(turns), service.ke)
+        places += service.dead
+        turns = itertools.cycle(places)
+
+        def hand_out(name: str) -> tuple[str, int]:
+            slot = name.partition(".")[0]
+            return places[int(slot) % len(places)] if service.slotted and slot.isdigit() else next(turns)
+
+        site = Site(certificate, jar, hand_out, service.ke)
         yield stack.enter_context(ke_server(site, host))

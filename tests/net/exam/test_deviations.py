@@ -10,7 +10,9 @@ from ntspool.net.exam.examine import examine
 from ntspool.net.tls import read_certificate
 from ntspool.pool.exam.model import Verdict
 from ntspool.pool.exam.plan import Plan
+from tests.net.dnsserver import Zone, dns_server
 from tests.net.exam.deviations import DEVIATIONS
+from tests.net.exam.ntpserver import TimeBehaviour
 from tests.net.exam.service import HOST, TIME_HOSTS, Service, serving
 
 DAY = timedelta(days=1)
@@ -22,17 +24,25 @@ ALLOWED = {
 """Findings that may be a NOTE of a service that does nothing wrong."""
 
 
-def examined(service, pki, certificate=None, *, odd=True):
+def examine_now(plan):
+    """Run an examination without a word on its progress."""
+    return asyncio.run(examine(plan, lambda _done, _all, _next: None))
+
+
+def examined(service, pki, certificate=None, **more):
     """Examine a service as fast as it goes; return the findings by id, and by verdict the ids."""
     with serving(service, certificate or pki.certificate) as port:
-        plan = Plan(HOST, port, sessions=6, slots=0, families=(4,), odd=odd, timeout=3, rate=100, ca=pki.ca)
-        examination = asyncio.run(examine(plan, lambda _done, _all, _next: None))
+        fast = {"sessions": 6, "slots": 0, "families": (4,), "timeout": 1, "rate": 100, "ca": pki.ca}
+        examination = examine_now(Plan(HOST, port, **{**fast, **more}))
     found = {}
     for each in examination.findings:
         found.setdefault(each.id, []).append(each)
-    return found, {
-        verdict: {each.id for each in examination.findings if each.verdict is verdict} for verdict in Verdict
-    }
+    return found, {verdict: {name for name in found if verdict in verdicts(found, name)} for verdict in Verdict}
+
+
+def verdicts(found, name):
+    """Return the verdicts of the findings of one id."""
+    return [each.verdict for each in found.get(name, [])]
 
 
 def test_a_service_that_does_nothing_wrong(pki):
@@ -45,10 +55,8 @@ def test_a_service_that_does_nothing_wrong(pki):
 @pytest.mark.parametrize("name", DEVIATIONS)
 def test_a_deviation_is_found(name, pki):
     deviation = DEVIATIONS[name]
-    found, ids = examined(deviation.service, pki, odd=deviation.odd)
-    assert deviation.finding in found, {key: [each.text for each in value] for key, value in found.items()}
-    verdicts = [each.verdict for each in found[deviation.finding]]
-    assert deviation.verdict in verdicts, found[deviation.finding]
+    found, ids = examined(deviation.service, pki, odd=deviation.odd, timeout=deviation.timeout)
+    assert deviation.verdict in verdicts(found, deviation.finding), found.get(deviation.finding, found)
     accused = ids[Verdict.FAIL] - {deviation.finding} - deviation.also
     assert accused == set(), [found[each] for each in accused]
 
@@ -68,22 +76,42 @@ def test_a_certificate_that_is_no_good_is_found(name, pki, tmp_path):
     authority = made.get("authority", pki.authority)
     addresses, age = made.get("addresses", [HOST]), made.get("age", timedelta())
     paths = authority.issue(["localhost"], addresses, tmp_path, datetime.now(UTC) - age)
-    found, _ = examined(Service(), pki, read_certificate(*paths), odd=False)
-    assert [each.verdict for each in found[finding]] == [verdict], found[finding]
+    certificate = read_certificate(*paths)
+    found, _ = examined(Service(), pki, certificate, odd=False)
+    assert verdicts(found, finding) == [verdict], found[finding]
+    assert ("ntp.answers" in found) == (verdict is Verdict.NOTE)
+    found, _ = examined(Service(), pki, certificate, odd=False, insecure=True)
+    assert verdicts(found, "ntp.answers") == [Verdict.PASS] * 3
 
 
 def test_nobody_there(pki):
-    plan = Plan(HOST, 9, slots=0, families=(4,), ca=pki.ca, timeout=1)
-    examination = asyncio.run(examine(plan, lambda _done, _all, _next: None))
+    examination = examine_now(Plan(HOST, 9, slots=0, families=(4,), ca=pki.ca, timeout=1))
     assert [each.id for each in examination.failed] == ["tcp.connect"]
     assert examination.addresses[0].connect is None
 
 
 def test_the_servers_handed_out_are_told(pki):
     with serving(Service(), pki.certificate) as port:
-        plan = Plan(HOST, port, sessions=6, slots=0, families=(4,), odd=False, timeout=3, rate=100, ca=pki.ca)
-        examination = asyncio.run(examine(plan, lambda _done, _all, _next: None))
+        plan = Plan(HOST, port, sessions=6, slots=0, families=(4,), odd=False, timeout=1, rate=100, ca=pki.ca)
+        examination = examine_now(plan)
     assert {each.server for each in examination.handouts} == set(TIME_HOSTS[:3])
     assert {each.address for each in examination.servers} == set(TIME_HOSTS[:3])
     assert all(abs(each.offset) < 0.1 and each.stratum == 2 and not each.naks for each in examination.servers)
     assert examination.agreement.voters == 3
+
+
+@pytest.mark.parametrize(("servers", "verdict"), [(3, Verdict.PASS), (2, Verdict.NOTE)])
+def test_slots(pki, tmp_path, servers, verdict):
+    name = "ntp-pool.test"
+    names = [name, *(f"{slot}.{name}" for slot in range(3))]
+    paths = pki.authority.issue(names, [], tmp_path, datetime.now(UTC))
+    zone = Zone({(each, "A"): (300, HOST) for each in names})
+    service = Service(times=[TimeBehaviour()] * servers, slotted=True)
+    with serving(service, read_certificate(*paths)) as port, dns_server(zone):
+        resolvers = ((zone.host, zone.port),)
+        plan = Plan(name, port, sessions=4, slots=3, odd=False, timeout=1, rate=100, ca=pki.ca, resolvers=resolvers)
+        examination = examine_now(plan)
+    assert examination.failed == ()
+    slotted = {each.slot: each.server for each in examination.handouts if each.slot is not None}
+    assert slotted == {slot: TIME_HOSTS[slot % servers] for slot in range(3)}
+    assert [each.verdict for each in examination.findings if each.id == "servers.disjoint"] == [verdict]
