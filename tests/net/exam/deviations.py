@@ -34,6 +34,7 @@ class Deviation:
     odd: bool = False
     also: frozenset[str] = frozenset()
     timeout: float = 1.0
+    sessions: int = 6
 
 
 def _ke(finding: str, verdict: Verdict = FAIL, *also: str, odd: bool = False, **behaviour: object) -> Deviation:
@@ -182,7 +183,7 @@ KEY_EXCHANGE: Mapping[str, Deviation] = {
     ),
     "an answer in two TLS records": _ke("ke.pieces", NOTE, send=_in_two),
     "no close_notify": _ke("ke.close-notify", NOTE, close_notify=False),
-    "slow": replace(_ke("ke.speed", NOTE, pause=2.2), timeout=3.0),
+    "slow": replace(_ke("ke.speed", NOTE, pause=2.2), timeout=3.0, sessions=1),
     "no answer": _ke("ke.answer", pause=4.0),
     "clients are turned away before TLS": _ke("tls.handshake", turns_away=True),
     "every third session fails": _ke("servers.sessions", message=_every_third_fails()),

@@ -55,7 +55,8 @@ def test_a_service_that_does_nothing_wrong(pki):
 @pytest.mark.parametrize("name", DEVIATIONS)
 def test_a_deviation_is_found(name, pki):
     deviation = DEVIATIONS[name]
-    found, ids = examined(deviation.service, pki, odd=deviation.odd, timeout=deviation.timeout)
+    settings = {"odd": deviation.odd, "timeout": deviation.timeout, "sessions": deviation.sessions}
+    found, ids = examined(deviation.service, pki, **settings)
     assert deviation.verdict in verdicts(found, deviation.finding), found.get(deviation.finding, found)
     accused = ids[Verdict.FAIL] - {deviation.finding} - deviation.also
     assert accused == set(), [found[each] for each in accused]
