@@ -143,3 +143,20 @@ def test_a_port_where_nobody_is_and_one_that_says_nothing():
         plan = replace(QUICK, host="127.0.0.1", port=mute.getsockname()[1], timeout=0.3)
         assert ids(examined(plan).failed) == {"tls.handshake": "fail"}
     assert ids(examined(plan).failed) == {"tcp.connect": "fail"}
+
+
+def test_whoever_turns_us_away_is_left_alone(pki):
+    came = []
+
+    async def run():
+        async def connected(_, writer):
+            came.append(True)
+            writer.close()
+
+        async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+            course = Course(replace(QUICK, port=server.sockets[0].getsockname()[1], ca=pki.ca), nothing)
+            return [await ordinary(course, "127.0.0.1", "localhost") for _ in range(5)]
+
+    seen = asyncio.run(run())
+    assert len(came) == 3
+    assert seen[3] is seen[4] is seen[2]
