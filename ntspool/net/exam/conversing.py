@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from ntspool.net.clientsession import is_address
 from ntspool.net.exam.verifying import Trouble
 from ntspool.net.tls import ALPN_NTSKE, bare_context, client_context, describe
 from ntspool.pool.cookies import Association
 from ntspool.pool.exam.conversation import Conversation, Ending, Reached, read_answer
+from ntspool.pool.exam.printable import printable
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import EXPORTER_LABEL, exporter_contexts
 from ntspool.wire.records import RecordType
@@ -119,7 +119,8 @@ class _Talk:
 
     def _greeted(self, handshake: float) -> Conversation:
         tls = self._tls
-        chain = tls.get_peer_cert_chain(as_cryptography=True) or []
+        # Not as_cryptography: that can raise for what a server sends.
+        chain = tls.get_peer_cert_chain() or []
         return replace(
             self.seen,
             reached=Reached.TLS,
@@ -128,8 +129,8 @@ class _Talk:
             cipher=tls.get_cipher_name() or "",
             # pyOpenSSL before 25.2 cannot tell.
             group=tls.get_group_name() if hasattr(tls, "get_group_name") else None,
-            alpn=tls.get_alpn_proto_negotiated().decode("ascii", "replace"),
-            chain=tuple(each.public_bytes(Encoding.DER) for each in chain),
+            alpn=printable(tls.get_alpn_proto_negotiated().decode("ascii", "backslashreplace")),
+            chain=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain),
         )
 
     async def _talk(self, pieces: Sequence[bytes], timeout: float) -> None:

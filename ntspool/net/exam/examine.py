@@ -195,13 +195,13 @@ class _Examiner:
         host, address = self._plan.host, first.address
         self._add(greetings.judge_no_alpn(await sessions.without_alpn(self._course, address, host)))
         self._add(greetings.judge_wrong_alpn(await sessions.with_another_alpn(self._course, address, host)))
-        for case in odd.cases(host):
-            self._add(odd.judge(case, await sessions.say(self._course, address, host, case.pieces, case.what)))
-        self._add(odd.judge_silence(await sessions.say(self._course, address, host, (), odd.SILENCE.what)))
+        for case in (*odd.cases(host), odd.SILENCE):
+            seen = await sessions.say(self._course, address, host, case.pieces, case.what)
+            self._add(odd.judge_silence(seen) if case is odd.SILENCE else odd.judge(case, seen))
 
 
 def _covers(seen: Conversation, name: str) -> bool:
     try:
-        return bool(seen.chain) and covers_name(load_der_x509_certificate(seen.chain[0]), name)
-    except ValueError:
+        return covers_name(load_der_x509_certificate(seen.chain[0]), name)
+    except certificates.UNREADABLE:
         return False

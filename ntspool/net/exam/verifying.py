@@ -2,6 +2,9 @@
 
 from OpenSSL import SSL, crypto
 
+from ntspool.pool.exam.certificates import UNREADABLE
+from ntspool.pool.exam.printable import printable
+
 _WORDS = {
     2: "the issuer of {} is not among the authorities",
     9: "{} is not valid yet",
@@ -41,4 +44,8 @@ class Trouble:
 
 
 def _subject(certificate: crypto.X509, depth: int) -> str:
-    return certificate.to_cryptography().subject.rfc4514_string() or ("the certificate" if not depth else "an issuer")
+    try:
+        name = printable(certificate.to_cryptography().subject.rfc4514_string())
+    except UNREADABLE:
+        name = ""
+    return name or ("an issuer" if depth else "the certificate")

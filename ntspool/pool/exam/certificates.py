@@ -4,16 +4,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ntspool.pool.exam.conversation import Conversation
 from ntspool.pool.exam.model import CertificateFacts, Finding, Verdict
+from ntspool.pool.exam.printable import printable
 
 DAY = 86400.0
 
 _SOON = 30.0
 """Days: what is left when short of this, and of a sixth of the certificate's life, should have been renewed."""
+
+UNREADABLE = (ValueError, IndexError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm)
+"""What cryptography raises for certificates that are none, or odd beyond its powers."""
 
 _RFC = "RFC 8915 3"
 _NAMES_RFC = "RFC 8915 3, RFC 6125"
@@ -26,17 +31,17 @@ def certificate_facts(seen: Conversation, now: float) -> CertificateFacts | None
         leaf = chain[0]
         return CertificateFacts(
             seen.address,
-            leaf.subject.rfc4514_string(),
+            printable(leaf.subject.rfc4514_string()),
             _names(leaf),
-            leaf.issuer.rfc4514_string(),
-            tuple(each.subject.rfc4514_string() for each in chain),
+            printable(leaf.issuer.rfc4514_string()),
+            tuple(printable(each.subject.rfc4514_string()) for each in chain),
             max(each.not_valid_before_utc.timestamp() for each in chain),
             (end := min(each.not_valid_after_utc.timestamp() for each in chain)),
             (end - now) / DAY,
             _key(leaf),
             seen.trouble,
         )
-    except (ValueError, IndexError):
+    except UNREADABLE:
         return None
 
 
@@ -105,7 +110,7 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     except x509.ExtensionNotFound:
         return ()
     addresses = map(str, names.get_values_for_type(x509.IPAddress))
-    return (*names.get_values_for_type(x509.DNSName), *addresses)
+    return (*map(printable, names.get_values_for_type(x509.DNSName)), *addresses)
 
 
 def _key(leaf: x509.Certificate) -> str:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from ntspool.pool.exam.conversation import Answer, Conversation, Ending, Kind, Reached
 from ntspool.pool.exam.model import Finding, Verdict
+from ntspool.pool.exam.printable import printable
 from ntspool.wire.messages import COOKIES, MAX_RESPONSE
 from ntspool.wire.records import Record, RecordType
 
@@ -45,9 +46,9 @@ def judge_answer(seen: Conversation) -> Iterator[Finding]:
 
 
 def named_server(answer: Answer) -> str | None:
-    """Return the NTP server that an answer names; None if it is the one that answers."""
+    """Return the NTP server that an answer names, safe to print; None if it is the one that answers."""
     found = answer.all(RecordType.NTPV4_SERVER)
-    return found[0].body.decode("ascii", "backslashreplace") if found else None
+    return printable(found[0].body.decode("ascii", "backslashreplace")) if found else None
 
 
 def named_port(answer: Answer) -> int | None:
