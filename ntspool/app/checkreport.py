@@ -18,7 +18,7 @@ TITLES = {
 
 _RESULT = "Result"
 _NAMED = 2
-"""How many addresses are named of a PASS."""
+"""How many addresses are named, unless it is a FAIL."""
 
 _HANGING = " " * len("  PASS  ")
 _TELLING = (Verdict.FAIL, Verdict.NOTE)
@@ -74,7 +74,7 @@ def _merged(findings: Iterable[Finding]) -> Iterator[str]:
 
 def _where(group: Sequence[Finding]) -> str:
     addresses = [each.address for each in group if each.address]
-    if len(addresses) > _NAMED and group[0].verdict is Verdict.PASS:
+    if len(addresses) > _NAMED and group[0].verdict is not Verdict.FAIL:
         return f" ({addresses[0]} and {len(addresses) - 1} more)"
     return f" ({', '.join(addresses)})" if addresses else ""
 

@@ -21,6 +21,7 @@ _EXIT_FAILED = 1
 _EXIT_UNREACHABLE = 3
 _STANDARD_OUTPUT = Path("-")
 _DNS_PORT = 53
+_Command = Callable[..., None]
 
 _MONITORS_LIMIT = 50.0
 """Seconds for the whole under --nagios: monitors give a plugin a minute."""
@@ -56,31 +57,26 @@ def _dns_server(value: str) -> tuple[str, int]:
     return host_port(value, _DNS_PORT)
 
 
-def _pair(name: str, default: tuple[float, float], what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(
-        name,
-        type=float,
-        nargs=2,
-        default=default,
-        show_default=True,
-        metavar="WARNING CRITICAL",
-        help=f"With --nagios: {what}.",
-    )
+def _pair(name: str, warning: float, critical: float, what: str) -> Callable[[_Command], _Command]:
+    said = f"With --nagios: {what}.  [default: {warning:g} {critical:g}]"
+    return click.option(name, type=float, nargs=2, default=(warning, critical), metavar="WARNING CRITICAL", help=said)
 
 
 @click.command(cls=_Check)
 @click.argument("server", metavar="HOST[:PORT]", type=ke_server)
-@click.option("--sessions", type=click.IntRange(1, 1000), default=8, show_default=True, help="To collect servers by.")
+@click.option(
+    "--sessions", type=click.IntRange(1, 1000), default=8, show_default=True, help="Sessions to collect servers by."
+)
 @click.option("--slots", type=click.IntRange(0, 10), default=4, show_default=True, help="Try the names 0.HOST and on.")
 @click.option("-4", "only_v4", is_flag=True, help="IPv4 only.")
 @click.option("-6", "only_v6", is_flag=True, help="IPv6 only.")
 @click.option(
     "--quick/--thorough",
     default=None,
-    help="Without, or with, the requests that only a tester makes.  [default: thorough; with --nagios quick]",
+    help="Only what clients do, or also what only a tester does.  [default: thorough; with --nagios quick]",
 )
 @click.option("--ca", type=FILE, help="Trust the certificate authorities in this PEM file, and no others.")
-@click.option("--insecure", is_flag=True, help="Go on when the certificate cannot be trusted; it is a FAIL anyhow.")
+@click.option("--insecure", is_flag=True, help="Go on where the certificate cannot be trusted, and tell that.")
 @click.option(
     "--dns",
     type=_dns_server,
@@ -92,23 +88,29 @@ def _pair(name: str, default: tuple[float, float], what: str) -> Callable[[Calla
     "--timeout", type=click.FloatRange(0.1, 60), default=5, show_default=True, help="Seconds for each connection."
 )
 @click.option(
-    "--rate", type=click.FloatRange(0.1, 100), default=2, show_default=True, help="A second, to each server, at most."
+    "--rate",
+    type=click.FloatRange(0.1, 100),
+    default=2,
+    show_default=True,
+    help="Sessions a second, at most; and NTP requests to each server.",
 )
 @click.option(
     "--limit", type=click.FloatRange(1, 3600), help="Seconds for the whole.  [default: 300; with --nagios 50]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
-    "--junit", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), help="Write JUnit XML there."
+    "--junit",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write JUnit XML to FILE, - for standard output.",
 )
 @click.option("--nagios", is_flag=True, help="Print one line, and exit as a monitoring plugin does.")
 @click.option("--quiet", "-q", is_flag=True, help="Tell nothing but what is a FAIL or a NOTE.")
 @click.option("--no-color", is_flag=True, expose_value=False, callback=_no_colour, help="As NO_COLOR=1 does.")
-@_pair("--days-left", (14, 3), "days of the certificate, at least")
-@_pair("--servers", (1, 1), "servers with good time, at least")
-@_pair("--offset", (0.1, 1), "seconds between a server and this machine, at most")
-@_pair("--root-distance", (1, 1.5), "seconds, at most")
-@_pair("--ke-time", (2, 5), "seconds of a key exchange, at most")
+@_pair("--days-left", 14, 3, "days of the certificate, at least")
+@_pair("--servers", 1, 1, "servers with good time, at least")
+@_pair("--offset", 0.1, 1, "seconds between a server and this machine, at most")
+@_pair("--root-distance", 1, 1.5, "seconds, at most")
+@_pair("--ke-time", 2, 5, "seconds of a key exchange, at most")
 def check(
     *,
     server: tuple[str, int],

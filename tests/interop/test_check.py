@@ -114,11 +114,11 @@ def slotted_pool() -> Iterator[Pool]:
 
 def test_our_gateway():
     with slotted_pool() as pool:
-        done = check(pool.network, pool.port, pool.ca, "--json", f"--slots={SLOTS}", "--sessions=30")
+        done = check(pool.network, pool.port, pool.ca, "--json", f"--slots={SLOTS}", "--sessions=30", "--timeout=8")
         examination = json.loads(done.stdout)
-        assert told(done, "fail") == set()
-        assert told(done, "note", deviation=True) == set()
-        assert told(done, "note") == {"dns.addresses", "ntp.spent-cookie", "ke.silence", "ke.aead-17", "ke.aead-30"}
+        assert told(done, "fail") == set(), done.stdout
+        assert told(done, "note", deviation=True) == {"ke.silence"}
+        assert told(done, "note") == {"dns.addresses", "ntp.spent-cookie", "ke.aead-17", "ke.aead-30"}
         assert done.returncode == 0
         own = {each["server"] for each in examination["handouts"] if each["slot"] is None}
         assert own == {address for each in pool.members.values() for address in each.addresses}
