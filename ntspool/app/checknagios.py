@@ -1,6 +1,6 @@
 """`ntspool check --nagios`: one line and an exit status, as monitoring plugins have them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -71,14 +71,24 @@ class _Measure:
 
 
 def judge(examination: Examination, thresholds: Thresholds) -> Outcome:
-    """Weigh an examination: a FAIL is critical, a measured value is what its thresholds say."""
+    """Weigh an examination: a FAIL is critical, a measured value is what its thresholds say.
+
+    One that had to be broken off without a FAIL says nothing: UNKNOWN.
+    """
     measures = list(_measures(examination, thresholds))
+    status, words = _weigh(examination, measures)
+    told = f"{status.name} - {examination.plan.host}: {'; '.join(words)}"
+    return Outcome(status, _line(told, " ".join(each.data() for each in measures)))
+
+
+def _weigh(examination: Examination, measures: Sequence[_Measure]) -> tuple[Status, Sequence[str]]:
+    unfinished = [each.text for each in examination.findings if each.id == f"{each.section}.skipped"]
+    if unfinished and not examination.failed:
+        return Status.UNKNOWN, unfinished[:1]
     status = max([Status.CRITICAL if examination.failed else Status.OK, *(each.status for each in measures)])
     troubles = [f"{each.text}{f' ({each.address})' if each.address else ''}" for each in examination.failed]
     troubles += [each.words for each in measures if each.status]
-    words = "; ".join(troubles or [each.words for each in measures])
-    told = f"{status.name} - {examination.plan.host}: {words}"
-    return Outcome(status, _line(told, " ".join(each.data() for each in measures)))
+    return status, troubles or [each.words for each in measures]
 
 
 def unknown(reason: str) -> Outcome:
@@ -108,7 +118,14 @@ def _measures(examination: Examination, thresholds: Thresholds) -> Iterator[_Mea
         yield _Measure("root_distance", worst, "s", thresholds.root_distance, f"root distance {span(worst)}")
     if examination.certificates:
         days = min(each.days_left for each in examination.certificates)
-        yield _Measure("days_left", days, "", thresholds.days_left, f"certificate good for {days:.0f} days", floor=True)
+        yield _Measure(
+            "days_left",
+            days,
+            "",
+            thresholds.days_left,
+            f"certificate good for {days:.{0 if days >= 10 else 1}f} days",
+            floor=True,
+        )
     sessions = [each.elapsed for each in examination.aeads if each.accepted and each.elapsed is not None]
     if sessions:
         slowest = max(sessions)

@@ -15,7 +15,7 @@ from ntspool.app.cli_check import _embolden
 from ntspool.app.colours import paint
 from ntspool.errors import CertificateError
 from ntspool.pool.exam.model import Finding, Verdict
-from tests.app.examinations import HOST, ILL, NOBODY, WELL, bad, server
+from tests.app.examinations import HOST, ILL, NOBODY, WELL, bad, good, server
 from tests.app.scripted import command
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -161,6 +161,7 @@ def test_authorities_that_cannot_be_read(found):
     assert command("check", HOST).code == 1
 
 
+SKIPPED = Finding("ntp.skipped", Verdict.SKIP, "not tried to the end: 50 s are over")
 SUITE = {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname"}
 CASE_CHILDREN = {"skipped": {"message"}, "failure": {"type", "message"}, "system-out": set()}
 
@@ -207,7 +208,7 @@ def test_what_a_server_sends_breaks_no_xml_and_no_line():
         (
             {"certificates": (replace(WELL.certificates[0], days_left=2.9),)},
             Status.CRITICAL,
-            "certificate good for 3 d",
+            "certificate good for 2.9 d",
         ),
         ({"servers": ()}, Status.CRITICAL, "0 servers"),
         ({"servers": (server("192.0.2.1", offset=-0.11),)}, Status.WARNING, "offset -110ms"),
@@ -215,6 +216,8 @@ def test_what_a_server_sends_breaks_no_xml_and_no_line():
         ({"servers": (server("192.0.2.1", root_distance=1.2),)}, Status.WARNING, "root distance 1200ms"),
         ({"aeads": (replace(WELL.aeads[0], elapsed=2.5),)}, Status.WARNING, "key exchange 2500ms"),
         ({"findings": (bad("ke.x", "all wrong", "", "192.0.2.1"),)}, Status.CRITICAL, "all wrong (192.0.2.1)"),
+        ({"findings": (SKIPPED,), "servers": ()}, Status.UNKNOWN, "not tried to the end: 50 s are over |"),
+        ({"findings": (SKIPPED, bad("ke.x", "all wrong"))}, Status.CRITICAL, "all wrong |"),
         ({"aeads": (), "certificates": ()}, Status.OK, "3 servers; offset -2100us; root distance 12ms"),
     ],
 )
@@ -250,6 +253,15 @@ def test_findings_fit_the_terminal():
         "        without an answer; expected: it answers with NTS-KE",
     ]
     assert sorted("".join(report(ILL, width=60).split())) == sorted("".join(report(ILL).split()))
+
+
+def test_what_many_servers_have_in_common_is_one_line():
+    addresses = [f"192.0.2.{n} port 123" for n in range(1, 5)]
+    same = [good("ntp.answers", "all well", "RFC 8915 5.7", each) for each in addresses]
+    worse = [bad("ntp.time", "all wrong", "", each) for each in addresses]
+    text = report(replace(WELL, findings=(*same, *worse)))
+    assert "  PASS  ntp.answers (192.0.2.1 port 123 and 3 more): all well [RFC 8915 5.7]\n" in text
+    assert f"  FAIL  ntp.time ({', '.join(addresses)}): all wrong\n" in text
 
 
 def test_no_color_is_no_color(found, monkeypatch):

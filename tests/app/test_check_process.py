@@ -16,7 +16,7 @@ ILL = DEVIATIONS["an unknown critical record in the answer"].service
 
 
 def words(pki, port):
-    return ("check", f"{HOST}:{port}", f"--ca={pki.ca}", "--slots=0", "--sessions=2", "--rate=100", "--quick", "-4")
+    return ("check", f"{HOST}:{port}", f"--ca={pki.ca}", "--slots=0", "--sessions=6", "--rate=100", "--quick", "-4")
 
 
 def checked(service, pki, *more):
