@@ -56,6 +56,6 @@ def test_sessions_that_bring_nothing():
 
 
 def test_names_without_an_address():
-    assert not [*judge_slot_names(["0.pool.test"], []), *judge_targets([])]
-    assert ids(judge_slot_names(["0.pool.test"], ["0.pool.test"])) == {"dns.slots": "note"}
+    assert not [*judge_slot_names([]), *judge_targets([])]
+    assert ids(judge_slot_names(["0.pool.test"])) == {"dns.slots": "note"}
     assert ids(judge_targets(["nowhere.test"])) == {"servers.resolve": "fail"}
