@@ -41,7 +41,7 @@ OPTIONAL = {
 }
 """What they leave out or do that the RFC lets them."""
 
-SETTING = {"dns.addresses", "servers.spread-ipv4", "ntp.spent-cookie"}
+SETTING = {"dns.addresses", "servers.spread-ipv4"}
 """What is told of every service of one server that is called localhost."""
 
 
@@ -118,7 +118,7 @@ def test_our_gateway():
         examination = json.loads(done.stdout)
         assert told(done, "fail") == set(), done.stdout
         assert told(done, "note", deviation=True) == {"ke.silence"}
-        assert told(done, "note") == {"dns.addresses", "ntp.spent-cookie", "ke.aead-17", "ke.aead-30"}
+        assert told(done, "note") == {"dns.addresses", "ke.aead-17", "ke.aead-30"}
         assert done.returncode == 0
         own = {each["server"] for each in examination["handouts"] if each["slot"] is None}
         assert own == {address for each in pool.members.values() for address in each.addresses}

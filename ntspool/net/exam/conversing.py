@@ -66,7 +66,8 @@ async def converse(
     try:
         return await talk.run(reader, writer, pieces, timeout)
     finally:
-        writer.close()
+        # Not close: whoever does not read would keep us until he does.
+        writer.transport.abort()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
 
@@ -135,8 +136,11 @@ class _Talk:
 
     async def _talk(self, pieces: Sequence[bytes], timeout: float) -> None:
         began = time.monotonic()
-        for piece in pieces:
-            self._tls.sendall(piece)
+        try:
+            for piece in pieces:
+                self._tls.sendall(piece)
+        except SSL.Error as error:
+            self._end(Ending.ALERT, describe(error))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._flush()
@@ -157,16 +161,15 @@ class _Talk:
         """Wait for the server to end it, then end it ourselves."""
         await self._wait_for_the_end()
         self.seen = replace(self.seen, unprompted=self._ended)
-        if self._ended:
-            return
-        with contextlib.suppress(SSL.Error):
-            self._tls.shutdown()
-        await self._flush()
-        await self._wait_for_the_end()
+        if not self._ended:
+            with contextlib.suppress(SSL.Error):
+                self._tls.shutdown()
+            await self._wait_for_the_end()
 
     async def _wait_for_the_end(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE):
+                await self._flush()
                 await self._listen(until_answered=False)
 
     async def _listen(self, *, until_answered: bool) -> None:

@@ -155,7 +155,9 @@ class _Examiner:
                 asked.append(Asked(slot, await sessions.ordinary(self._course, where.addresses[0], name)))
             else:
                 lost.append(name)
-        self._add(*judge_slot_names(list(names.values()), lost))
+        # A wildcard alone does not say that there should be slots.
+        named = frozenset(name for each in self.so_far.certificates for name in each.names)
+        self._add(*judge_slot_names([each for each in lost if asked or each in named]))
         return asked
 
     async def _visit_all(self, asked: list[Asked]) -> None:

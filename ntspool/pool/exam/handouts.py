@@ -104,7 +104,7 @@ def _slots(rows: Sequence[Handout]) -> Iterator[Finding]:
         f"{server or 'the service itself'} in slots {', '.join(map(str, sorted(found)))}"
         for (_, server, _), found in shared.items()
     )
-    text = f"slots share servers, as they must when there are fewer servers than slots: {words}"
+    text = f"slots share servers, of which a client of both uses one only, until there are as many as slots: {words}"
     yield Finding("servers.disjoint", Verdict.NOTE, text)
 
 

@@ -212,6 +212,9 @@ def _close(seen: Conversation) -> Finding:
     if seen.ending is Ending.OPEN:
         wrong = "the server keeps the connection open after its answer: chrony's clients use it only 16 s later"
         return _find("close-notify", (wrong, ""), "4", seen)
+    if seen.ending is Ending.RESET:
+        wrong = "the server resets the connection after its answer, which clients then often have not read"
+        return _find("close-notify", (wrong, ""), "4", seen)
     wrong = f"the server ends the connection without close_notify: {seen.ending}"
     return Finding("ke.close-notify", Verdict.NOTE, wrong, "RFC 8915 4", seen.address, deviation=True)
 

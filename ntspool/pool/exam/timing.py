@@ -61,6 +61,8 @@ def _synchronised(visit: Visit, best: Reply) -> Finding:
         f"stratum {header.stratum}, offset {found.offset * 1e3:+.3f} ms to within {found.distance * 1e3:.3f} ms,"
         f" delay {found.delay * 1e3:.3f} ms"
     )
+    if header.leap:
+        return _find(visit, "ntp.time", Verdict.NOTE, f"{text}; it announces a leap second", "RFC 5905 7.3")
     return _find(visit, "ntp.time", Verdict.PASS, text, "RFC 5905 11.2.1")
 
 
@@ -101,8 +103,8 @@ def _spent(visit: Visit) -> Iterator[Finding]:
         verdict = Verdict.FAIL if failure.evident else Verdict.SKIP
         yield _find(visit, "ntp.returned-cookie", verdict, f"a cookie that came by NTP: {failure}")
     if visit.replies(Purpose.REUSED):
-        text = "a cookie that is spent again is answered: servers keep no record, it is for clients not to do it"
-        yield _find(visit, "ntp.spent-cookie", Verdict.NOTE, text)
+        text = "a cookie that is spent again is answered: servers keep no record, and clients know better"
+        yield _find(visit, "ntp.spent-cookie", Verdict.PASS, text)
     for failure in visit.failures(Purpose.REUSED):
         yield _find(visit, "ntp.spent-cookie", Verdict.NOTE, f"a cookie that is spent again is not answered: {failure}")
 

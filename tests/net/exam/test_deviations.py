@@ -18,7 +18,6 @@ from tests.net.exam.service import HOST, TIME_HOSTS, Service, serving
 DAY = timedelta(days=1)
 ALLOWED = {
     "servers.slots",  # an address has none
-    "ntp.spent-cookie",
     "ke.silence",
 }
 """Findings that may be a NOTE of a service that does nothing wrong."""

@@ -160,3 +160,12 @@ def test_whoever_turns_us_away_is_left_alone(pki):
     seen = asyncio.run(run())
     assert len(came) == 3
     assert seen[3] is seen[4] is seen[2]
+
+
+def test_a_wildcard_alone_promises_no_slots(pki, tmp_path):
+    wild = read_certificate(*pki.authority.issue(["ntp.test", "*.ntp.test"], [], tmp_path, datetime.now(UTC)))
+    with dns_server(Zone({("ntp.test", "A"): (90, "127.0.0.1")})) as zone, serving(Service(), wild) as port:
+        plan = replace(QUICK, host="ntp.test", port=port, slots=2, ca=pki.ca, resolvers=((zone.host, zone.port),))
+        found = examined(plan)
+    assert "dns.slots" not in ids(found.findings)
+    assert {each.slot for each in found.handouts} == {None}

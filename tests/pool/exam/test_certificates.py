@@ -1,11 +1,16 @@
 """What is read from certificates, and what is thought of it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
+from cryptography.x509.oid import NameOID
 
 from ntspool.pool.exam.certificates import DAY, Expectation, certificate_facts, judge_certificate
 from tests.pool.exam.seen import GOOD, ids
@@ -29,6 +34,19 @@ def test_facts(facts):
     assert (facts.key, len(facts.chain), facts.trouble) == ("EC secp256r1", 2, ())
     assert facts.issuer == facts.chain[1]
     assert facts.days_left == pytest.approx((facts.not_after - datetime.now(UTC).timestamp()) / DAY, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"), [(rsa.generate_private_key(65537, 2048), "RSA 2048"), (Ed25519PrivateKey.generate(), "Ed25519")]
+)
+def test_other_keys_and_a_leaf_without_names(key, name):
+    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a\x1b[2Jb")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(who, who, key.public_key(), 1, now, now + timedelta(days=1))
+    leaf = builder.sign(key, None if name == "Ed25519" else SHA256())
+    facts = certificate_facts(replace(GOOD, chain=(leaf.public_bytes(Encoding.DER),)), now.timestamp())
+    assert (facts.key, facts.names, facts.subject) == (name, (), r"CN=a\x1b[2Jb")
+    assert ids(judge_certificate(facts, replace(EXPECTED, covered=False)))["tls.name"] == "fail"
 
 
 def test_no_certificate_and_one_that_is_none():

@@ -8,8 +8,9 @@ from ntspool.wire import records
 from tests.pool.exam.seen import CLOSED, COOKIES, UNREACHED, answered, ids
 
 
-def given(server, slot=None, address="192.0.2.1", **changes):
+def given(server, slot=None, address="192.0.2.1", port=None, **changes):
     named = [records.ntpv4_server(server, critical=True)] if server else []
+    named += [records.ntpv4_port(port, critical=True)] if port else []
     name = "pool.test" if slot is None else f"{slot}.pool.test"
     return Asked(slot, answered(*named, address=address, name=name, **changes))
 
@@ -42,6 +43,8 @@ def test_what_is_worth_a_note():
     shared = [given("192.0.2.8", slot=0), given("192.0.2.8", slot=2)]
     findings = {each.id: each for each in judge_handouts(shared)}
     assert "192.0.2.8 in slots 0, 2" in findings["servers.disjoint"].text
+    named = ids(judge_handouts([given("a.test", port=4123), given("b.test")]))
+    assert named["servers.family"] == named["servers.spread-ipv4"] == "pass"
     lengths = [given("192.0.2.8"), given("192.0.2.9", cookies=[each + bytes(4) for each in COOKIES])]
     assert ids(judge_handouts(lengths))["servers.cookie-lengths"] == "note"
 
@@ -53,6 +56,6 @@ def test_sessions_that_bring_nothing():
 
 
 def test_names_without_an_address():
-    assert not [*judge_slot_names(["0.pool.test"], []), *judge_targets([])]
-    assert ids(judge_slot_names(["0.pool.test"], ["0.pool.test"])) == {"dns.slots": "note"}
+    assert not [*judge_slot_names([]), *judge_targets([])]
+    assert ids(judge_slot_names(["0.pool.test"])) == {"dns.slots": "note"}
     assert ids(judge_targets(["nowhere.test"])) == {"servers.resolve": "fail"}

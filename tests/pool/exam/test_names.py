@@ -1,6 +1,6 @@
 """What the DNS says of a service."""
 
-from ntspool.pool.exam.model import Lookup
+from ntspool.pool.exam.model import Examination, Finding, Lookup, Section, Verdict
 from ntspool.pool.exam.names import judge_names
 from ntspool.pool.exam.plan import Plan
 from tests.pool.exam.seen import ids
@@ -28,6 +28,13 @@ def test_a_name_without_an_address():
     (finding,) = judge_names([Lookup("pool.test", "A", failure="no answer")], [], by_system=False)
     assert (finding.verdict.value, finding.text) == ("fail", "no answer")
     assert ids(judge_names([Lookup("pool.test", "A")], [], by_system=False)) == {"dns.addresses": "fail"}
+
+
+def test_an_examination_is_read_by_section_and_verdict():
+    findings = (Finding("dns.ttl", Verdict.PASS, "a"), Finding("ke.cookies", Verdict.FAIL, "b"))
+    found = Examination(Plan("pool.test"), 0.0, 0.0, 0, 0, findings)
+    assert found.failed == found.of(Section.KE) == findings[1:]
+    assert (found.count(Verdict.PASS), found.count(Verdict.SKIP)) == (1, 0)
 
 
 def test_a_plan_says_what_it_will_do():

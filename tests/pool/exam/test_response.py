@@ -71,6 +71,7 @@ def test_a_good_answer_is_right_in_everything(seen):
         ("ke.close-notify", "note", answered(unprompted=False)),
         ("ke.close-notify", "note!", answered(ending=Ending.CLOSED)),
         ("ke.close-notify", "fail", answered(ending=Ending.OPEN)),
+        ("ke.close-notify", "fail", answered(ending=Ending.RESET)),
         ("ke.speed", "note", answered(answered=3.0)),
     ],
 )
