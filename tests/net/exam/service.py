@@ -27,8 +27,8 @@ class Service:
 
 
 @contextmanager
-def serving(service: Service, certificate: Certificate, host: str = HOST) -> Iterator[int]:
-    """Run a service; yield the port of its key exchange."""
+def serving(service: Service, certificate: Certificate, host: str = HOST, port: int = 0) -> Iterator[int]:
+    """Run a service; yield the port of its key exchange, any that is free for 0."""
     jar = new_jar()
     with ExitStack() as stack:
         places = [
@@ -43,4 +43,4 @@ def serving(service: Service, certificate: Certificate, host: str = HOST) -> Ite
             return places[int(slot) % len(places)] if service.slotted and slot.isdigit() else next(turns)
 
         site = Site(certificate, jar, hand_out, service.ke)
-        yield stack.enter_context(ke_server(site, host))
+        yield stack.enter_context(ke_server(site, host, port))

@@ -115,3 +115,26 @@ def test_slots(pki, tmp_path, servers, verdict):
     slotted = {each.slot: each.server for each in examination.handouts if each.slot is not None}
     assert slotted == {slot: TIME_HOSTS[slot % servers] for slot in range(3)}
     assert [each.verdict for each in examination.findings if each.id == "servers.disjoint"] == [verdict]
+
+
+def test_an_address_that_is_dead_and_one_of_another_certificate(pki, tmp_path):
+    name, (second, dead) = "ntp-pool.test", ("127.0.0.45", "127.0.0.46")
+    good, other = tmp_path / "good", tmp_path / "other"
+    for directory, names in ((good, [name]), (other, [name, f"www.{name}"])):
+        directory.mkdir()
+        pki.authority.issue(names, [], directory, datetime.now(UTC))
+    certificates = [read_certificate(each / "fullchain.pem", each / "privkey.pem") for each in (good, other)]
+    zone = Zone({(name, "A"): (300, HOST, second, dead)})
+    with (
+        serving(Service(), certificates[0]) as port,
+        serving(Service(), certificates[1], second, port),
+        dns_server(zone),
+    ):
+        resolvers = ((zone.host, zone.port),)
+        plan = Plan(name, port, sessions=4, slots=0, odd=False, timeout=1, rate=100, ca=pki.ca, resolvers=resolvers)
+        examination = examine_now(plan)
+    assert [(each.id, each.address) for each in examination.failed] == [("tcp.connect", dead)]
+    assert {each.address for each in examination.addresses if each.connect is not None} == {HOST, second}
+    (alike,) = (each for each in examination.findings if each.id == "tls.same-names")
+    assert alike.verdict is Verdict.NOTE
+    assert sum(each.sessions for each in examination.handouts) == 4 + 2
