@@ -210,6 +210,8 @@ def substitutions(site: Rotating) -> dict[str, str]:
         r"/root/keyring\.backup": f"{directory}/keyring.backup",
         r"--(output|html|csv) (?!/)(\S+)": rf"--\1 {directory}/\2",
         r"bench \S+ --duration \d+": f"bench 127.0.0.1 --port={site.pool.port} {trusted} --duration 1",
+        r"check (?!-)\S+": f"check localhost:{site.pool.port} --ca={site.pool.ca} --rate=50 --days-left 0.5 0.1",
+        r"--junit \S+": f"--junit {directory}/check.xml",
         r"query \S+( --name \S+)?": f"query 127.0.0.1:{site.pool.port} {trusted}",
         r"enroll TOKEN --gateway \S+": f"enroll {token} --gateway=127.0.0.1:{site.control} --state={directory}/agent",
         # ntp-3 is there already when it is added the second time.
