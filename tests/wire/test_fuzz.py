@@ -1,7 +1,8 @@
-"""200,000 cases of bytes from outside, mostly mutated good ones: WireError and nothing else comes out, and soon."""
+"""220,000 cases of bytes from outside, mostly mutated good ones: WireError and nothing else comes out, and soon."""
 
 import re
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -18,6 +19,8 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import ClientExchange, ServerExchange
 from ntspool.wire.messages import NO_COMMON_AEAD, NO_COMMON_PROTOCOL, Request, Response, error_refusal
 from ntspool.wire.ntp import Authenticator, ExtensionField, FieldType, Header, Mode, Packet
+from ntspool.wire.poolexchange import MAX_ANSWER, BackendExchange, PoolExchange
+from ntspool.wire.poolprotocol import FixedKeyAnswer, FixedKeyRequest, Support, SupportQuery
 from ntspool.wire.proxy2 import MAX_HEADER, read_header
 from tests import fuzzing, proxying
 from tests.fuzzing import Target, field_lengths, record_lengths
@@ -63,13 +66,45 @@ def outcome(exchange, data, pieces):
     return None
 
 
-def check_exchange(side, data, rng):
+def check_exchange(side, data, rng, limit=records.MAX_MESSAGE):
     whole, cut_up = outcome(side(), data, [data]), outcome(side(), data, cut(rng, data))
     if isinstance(whole, WireError):
         assert isinstance(cut_up, WireError)
         raise whole
     assert cut_up == whole
-    assert len(data) <= records.MAX_MESSAGE
+    assert len(data) <= limit
+    return whole
+
+
+# The KE pool protocol, both roles.
+
+QUERY = SupportQuery("f0" * 32)
+FIXED = FixedKeyRequest("f0" * 32, 15, bytes(32), bytes(32))
+POOL_QUESTIONS = [QUERY.encode(), FIXED.encode(), FixedKeyRequest(None, 17, bytes(64), bytes(64), False).encode()]
+SUPPORT_ANSWERS = [
+    Support((0,), ((15, 32), (17, 64)), keep_alive=True).encode(),
+    Support((0, 0x8001), ((30, 16),)).encode(),
+    error_refusal(1).encode(),
+]
+FIXED_KEY_ANSWERS = [
+    FixedKeyAnswer(Response(Aead.AES_SIV_CMAC_256, (bytes(100),) * 8, None), keep_alive=True).encode(),
+    FixedKeyAnswer(Response(Aead.AES_SIV_CMAC_256, (bytes(4),), "ntp.example", 4123)).encode(),
+    NO_COMMON_AEAD.encode(),
+]
+
+
+def asked(question):
+    exchange = PoolExchange()
+    exchange.ask(question)
+    return exchange
+
+
+def check_pool_answer(question, data, rng):
+    whole = check_exchange(partial(asked, question), data, rng, MAX_ANSWER)
+    if isinstance(whole, FixedKeyAnswer):
+        # What the gateway makes of it can be sent to every client.
+        head = replace(whole.response, server="a" * 255, port=65535, compliant_128gcm=True)
+        assert 1 <= len(ClientExchange(REQUEST).receive_data(head.encode()).cookies) <= 8
 
 
 # The PROXY protocol.
@@ -254,11 +289,15 @@ def key_file_target(cookie_format):
 
 check_ke_request = partial(check_exchange, ServerExchange)
 check_ke_response = partial(check_exchange, partial(ClientExchange, REQUEST))
+check_pool_question = partial(check_exchange, BackendExchange)
 packet_lengths = partial(field_lengths, at=48)
 TARGETS = [
     Target("PROXY header", 10_000, PROXY_HEADERS, check_proxy_header, lambda _: [12, 14]),
     Target("NTS-KE request", 30_000, KE_REQUESTS, check_ke_request, record_lengths),
     Target("NTS-KE response", 30_000, KE_RESPONSES, check_ke_response, record_lengths),
+    Target("pool's question", 8_000, POOL_QUESTIONS, check_pool_question, record_lengths),
+    Target("list of support", 6_000, SUPPORT_ANSWERS, partial(check_pool_answer, QUERY), record_lengths),
+    Target("fixed-key answer", 6_000, FIXED_KEY_ANSWERS, partial(check_pool_answer, FIXED), record_lengths),
     Target("NTP packet", 30_000, PLAIN + NTS_REQUESTS + NTS_RESPONSES, check_packet, packet_lengths),
     Target("encrypted fields", 10_000, PLAINTEXTS, lambda data, _: ntp.decode_fields(data), field_lengths),
     Target("authenticator", 10_000, AUTHENTICATORS, lambda data, _: ntp.decode_authenticator(data), lambda _: [0, 2]),
@@ -273,8 +312,8 @@ TARGETS = [
 ]
 
 
-def test_there_are_200_000_cases():
-    assert sum(target.cases for target in TARGETS) == 200_000
+def test_there_are_220_000_cases():
+    assert sum(target.cases for target in TARGETS) == 220_000
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
