@@ -21,9 +21,7 @@ def check(document: Document, place: Place) -> Iterator[Mistake]:
     if document.at(*place, "cookies") != FIXED_KEY:
         known = (*place, "cookies") not in document.lines or document.at(*place, "cookies") in values.COOKIES
         if ke in document.lines and known:
-            wrong = (
-                f"stands where cookies are not {FIXED_KEY}: such a backend shares its keys and is not asked for cookies"
-            )
+            wrong = f"stands where cookies are not {FIXED_KEY}, so nobody asks this backend for cookies"
             yield document.mistake(ke, f"{wrong}; expected `cookies: {FIXED_KEY}` beside it")
         return
     if (*place, "key_group") in document.lines:

@@ -36,7 +36,7 @@ DEFAULT_KE_PORT = 4460
 
 @dataclass(frozen=True, slots=True)
 class FixedKey:
-    """Where a backend that keeps its own keys makes cookies for clients' ones: its NTS-KE server, and our `token` there.
+    """How a backend that keeps its own keys is asked for cookies: where its NTS-KE server is, and our `token` there.
 
     `name`, a DNS name or an IP literal, is what its certificate must cover. It is found at `host`, a DNS name or an IP
     literal, or where `host` is empty at that address of the backend which the cookies are for. `ca` are the authorities

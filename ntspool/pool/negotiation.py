@@ -83,6 +83,7 @@ class Deferred:
         request: Request,
         client: Client,
         export: Export,
+        *,
         tried: frozenset[str],
     ) -> None:
         self.choice = choice
@@ -146,7 +147,7 @@ class Negotiator:
         if choice is None:
             reason = "no other backend is UP and serves these AEADs"
             return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
-        return self._respond(choice, request, client, export, random, tried)
+        return self._respond(choice, request, client, export, random, tried=tried)
 
     def _balancer_without(self, tried: frozenset[str]) -> Balancer:
         """Return what chooses among the others: those `tried` keep their places in slots, as if they were DOWN."""
@@ -173,12 +174,13 @@ class Negotiator:
         client: Client,
         export: Export,
         random: bytes,
+        *,
         tried: frozenset[str] = frozenset(),
     ) -> Answer | Deferred:
         backend = choice.serving.backend
         key = self._keys.get(backend.name)
         if key is None:
-            return Deferred(self, choice, request, client, export, tried)
+            return Deferred(self, choice, request, client, export, tried=tried)
         association = _association(choice.aead, request, export)
         response = Response(
             aead=choice.aead,
