@@ -33,6 +33,10 @@ class PoolClient:
             return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Close the connection without a word."""
         self._socket.close()
 
     def ask(self, question):

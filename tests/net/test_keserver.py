@@ -222,10 +222,12 @@ def test_a_kept_connection_outlives_what_it_had_for_its_first_question(pki):
 def test_an_end_that_closes_ends_what_is_open(pki):
     async def main():
         async with serving(pki) as server:
-            pool = await asyncio.to_thread(PoolClient(*server.addresses[0], pki.ca).__enter__)
+            pool = PoolClient(*server.addresses[0], pki.ca)
+            await asyncio.to_thread(pool.__enter__)
             assert (await asyncio.to_thread(pool.ask, QUERY)).keep_alive
-        assert await asyncio.to_thread(pool.receive) is None
         assert server.addresses == []
+        with closing(pool):
+            assert await asyncio.to_thread(pool.receive) is None
 
     asyncio.run(main())
 
