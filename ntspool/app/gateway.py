@@ -36,7 +36,7 @@ from ntspool.net.system import Where, listen_on, set_up_logs
 from ntspool.net.systemd import Service
 from ntspool.pool.admin import Mode
 from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.model import Backend, Serving, Snapshot
+from ntspool.pool.model import Backend, FixedKey, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
 from ntspool.pool.view import GatewayView, ReloadView
 
@@ -313,6 +313,8 @@ class Gateway:
     def _serving(self, declared_backend: Backend) -> Serving:
         order = self._operating.order(declared_backend.name)
         backend = order.apply(declared_backend)
+        if isinstance(backend.cookies, FixedKey):
+            return Serving(backend, self._checker.up(backend) if order.mode is Mode.READY else (), None)
         epoch = self._checker.mint_epoch(backend)
         up = self._checker.up(backend) if epoch and order.mode is Mode.READY else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])

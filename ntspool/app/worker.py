@@ -122,10 +122,11 @@ class Worker:
     def _end_session(self, report: Report, peer: str, seconds: float) -> None:
         counts, choice = self._counts, report.answer.choice if report.answer is not None else None
         counts.end(report.outcome.value, seconds, report.handshake)
-        if choice is not None:
-            counts.assign(choice.serving.backend.name, choice.aead.value, choice.serving.key.id)
         if report.outcome is not Outcome.OK:
             counts.fail(report.reason or report.outcome.value)
+        elif choice is not None:
+            key = choice.serving.key
+            counts.assign(choice.serving.backend.name, choice.aead.value, None if key is None else key.id)
         self._log.write(report, peer, seconds)
 
 

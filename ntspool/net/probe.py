@@ -12,6 +12,7 @@ from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.cookies import NONCE_LENGTH, SERVER_AEAD, Association, CookieKey, key_id
 from ntspool.pool.fleet import Target
 from ntspool.pool.keyring import Epoch, Keyring
+from ntspool.pool.model import FixedKey
 from ntspool.pool.proofs import Proof
 from ntspool.pool.sample import Limits, Sample, judge, sample
 from ntspool.wire.aead import Aead
@@ -79,7 +80,10 @@ class Prober:
         timeout: float,
         clock: Callable[[], float],
     ) -> None:
+        if isinstance(target.cookies, FixedKey):
+            raise TypeError("no cookies can be minted for a backend that keeps its own keys")
         self._target = target
+        self._cookies = target.cookies
         self._aeads = aeads
         self._keyring = keyring
         self._proof = proof
@@ -144,7 +148,7 @@ class Prober:
     async def _ask(self, epoch: Epoch, aead: Aead) -> _Answered:
         target = self._target
         association = Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
-        key = CookieKey(target.cookies, epoch.key(target.key_group, SERVER_AEAD[target.cookies]))
+        key = CookieKey(self._cookies, epoch.key(target.key_group, SERVER_AEAD[self._cookies]))
         return await self._spend(association, key.mint(association, os.urandom(NONCE_LENGTH)))
 
     async def _spend(self, association: Association, cookie: bytes) -> _Answered:
@@ -183,7 +187,7 @@ class Prober:
 
     def _minted_under(self, answer: TimeAnswer) -> int | None:
         try:
-            named = key_id(self._target.cookies, answer.cookies[0]) if answer.cookies else None
+            named = key_id(self._cookies, answer.cookies[0]) if answer.cookies else None
         except WireError:
             return None
         return next((epoch.number for epoch in self._keyring.epochs if epoch.key_id == named), None)
