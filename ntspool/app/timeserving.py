@@ -16,6 +16,7 @@ from ntspool.app.serve import heed_signals
 from ntspool.errors import LocalError, StateError
 from ntspool.net.daemons import keyfile
 from ntspool.net.keserver import KeServer
+from ntspool.net.peertoken import SHORTEST
 from ntspool.net.servertls import ServerContext, server_context
 from ntspool.net.system import set_up_logs
 from ntspool.net.timeserver import TimeServer
@@ -24,9 +25,6 @@ from ntspool.pool import ownkeys
 from ntspool.pool.backendke import BackendKe
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
-
-MIN_TOKEN = 22
-"""Characters of a token: those of 128 bits in base64."""
 
 _LOOK_INTERVAL = 60.0
 
@@ -122,8 +120,8 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
     for number, line in enumerate(lines, start=1):
-        if line and (len(line) < MIN_TOKEN or not all("!" <= each <= "~" for each in line)):
-            raise StateError(f"{path}:{number}: expected a token of at least {MIN_TOKEN} printable ASCII characters")
+        if line and (len(line) < SHORTEST or not all("!" <= each <= "~" for each in line)):
+            raise StateError(f"{path}:{number}: expected a token of at least {SHORTEST} printable ASCII characters")
     return tuple(filter(None, lines))
 
 
