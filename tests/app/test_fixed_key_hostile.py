@@ -1,0 +1,195 @@
+"""Backends that keep their own keys and break every rule; clients of others notice nothing."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ntspool.app.throwaway import Authority
+from ntspool.wire.messages import Response, encode_message
+from ntspool.wire.records import RecordType
+from tests.app.mixedpool import FAILED, OWN, SHARING, mixed_pool
+from tests.net.scriptedke import BREAKDOWNS, DEVIATIONS, answer_twice, deviating, silent
+from tests.waiting import until
+
+LIMIT = 180.0
+NAME = "ntp-9"
+
+
+def play(directory, pki, scene, **settings):
+    async def run():
+        async with asyncio.timeout(LIMIT), mixed_pool(directory, pki, own=(NAME,), **settings) as pool:
+            await scene(pool, pool.kes[NAME])
+
+    asyncio.run(run())
+
+
+# After the keys were sent.
+
+
+async def refused(pool, ke, way):
+    """Have the backend go wrong when it has a client's keys; return what the client gets."""
+    for _ in range(5):
+        ke.behave()
+        await until(lambda: NAME in pool.up())
+        # Until a probe finds out, clients are sent there.
+        ke.on_keys = way
+        before = len(ke.asked)
+        exchange = await pool.session(OWN)
+        if not isinstance(exchange.reply, Response):
+            assert len(ke.asked) > before
+            return exchange.reply
+        assert pool.given(exchange) != NAME
+    raise AssertionError("no client was sent there")
+
+
+@pytest.mark.parametrize("names", [sorted(DEVIATIONS)[::2], sorted(DEVIATIONS)[1::2], [*BREAKDOWNS]])
+def test_whatever_a_backend_does_with_a_clients_keys_its_client_gets_an_error(tmp_path, pki, names):
+    async def scene(pool, ke):
+        async with pool.steady():
+            got = {name: await refused(pool, ke, BREAKDOWNS.get(name) or deviating(name)) for name in names}
+        assert got == dict.fromkeys(names, FAILED)
+
+    play(tmp_path, pki, scene)
+
+
+def test_one_that_never_answers_holds_up_its_own_client_only_and_gets_no_more(tmp_path, pki):
+    async def scene(pool, ke):
+        async with pool.steady():
+            assert await refused(pool, ke, silent) == FAILED
+            await until(lambda: NAME not in pool.up())
+            assert pool.given(await pool.session(OWN)) != NAME
+            ke.behave()
+            await until(lambda: NAME in pool.up())
+            assert pool.given(await pool.session(OWN)) == NAME
+
+    play(tmp_path, pki, scene)
+
+
+# Before the keys are sent.
+
+
+async def babble(link):
+    await link.say_raw(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+
+async def close_at_once(link):
+    link.close()
+
+
+async def reset_at_once(link):
+    link.reset()
+
+
+@pytest.mark.parametrize("greet", [silent, babble, close_at_once, reset_at_once])
+def test_one_that_cannot_be_asked_costs_no_client_its_session(tmp_path, pki, greet):
+    async def scene(pool, ke):
+        async with pool.steady(), pool.steady(OWN):
+            ke.greet = greet
+            ke.hang_up()
+            await until(lambda: NAME not in pool.up())
+            asked = len(ke.asked)
+            assert {pool.given(await pool.session(OWN)) for _ in range(5)} <= set(pool.times) - {NAME}
+            assert len(ke.asked) == asked
+            ke.behave()
+            ke.hang_up()
+            await until(lambda: NAME in pool.up())
+
+    play(tmp_path, pki, scene)
+
+
+def certificates(pki):
+    """What a backend's certificate may have wrong, as arguments of `certify`."""
+    now = datetime.now(UTC)
+    return {
+        "another name": {"addresses": ["127.0.0.1"]},
+        "another authority's": {"authority": Authority.make(now)},
+        "expired": {"now": now - timedelta(days=2)},
+        "not yet valid": {"now": now + timedelta(days=2)},
+    }
+
+
+@pytest.mark.parametrize("wrong", ["another name", "another authority's", "expired", "not yet valid"])
+def test_one_whose_certificate_is_not_good_is_told_nothing(tmp_path, pki, wrong):
+    async def scene(pool, ke):
+        async with pool.steady(), pool.steady(OWN):
+            ke.certify(**certificates(pki)[wrong])
+            ke.hang_up()
+            await until(lambda: NAME not in pool.up())
+            asked = len(ke.asked)
+            for _ in range(5):
+                await pool.session(OWN)
+            assert len(ke.asked) == asked
+            ke.certify()
+            await until(lambda: NAME in pool.up())
+
+    play(tmp_path, pki, scene)
+
+
+def test_a_certificate_that_expires_under_way(tmp_path, pki):
+    async def scene(pool, ke):
+        async with pool.steady(), pool.steady(OWN):
+            # Its life is a day from `now`; that is over in two seconds.
+            ke.certify(now=datetime.now(UTC) - timedelta(days=1) + timedelta(seconds=2))
+            ke.hang_up()
+            # Connections made while it was good may be used; with new ones that is over.
+            await asyncio.sleep(2)
+            ke.hang_up()
+            await until(lambda: NAME not in pool.up())
+            ke.certify()
+            await until(lambda: NAME in pool.up())
+
+    play(tmp_path, pki, scene)
+
+
+# Keep Alive.
+
+
+async def never_kept(link, message):
+    await link.say(encode_message(each for each in message if each.type != RecordType.KEEP_ALIVE))
+    await link.end()
+
+
+async def kept_in_word_only(link, message):
+    await link.say(encode_message(message))
+    await link.end()
+
+
+async def kept_and_reset(link, message):
+    await link.say(encode_message(message))
+    link.reset()
+
+
+async def not_kept_and_open(link, message):
+    await link.say(encode_message(each for each in message if each.type != RecordType.KEEP_ALIVE))
+
+
+@pytest.mark.parametrize("way", [never_kept, kept_in_word_only, kept_and_reset, not_kept_and_open, answer_twice])
+def test_whatever_becomes_of_keep_alive_each_client_gets_the_cookies_of_its_own_keys(tmp_path, pki, way):
+    async def scene(pool, ke):
+        ke.on_keys = way
+        async with pool.steady(), pool.steady(OWN):
+            # MixedPool.session opens all the cookies.
+            given = [pool.given(await pool.session(OWN)) for _ in range(40)]
+            assert NAME in given
+        assert NAME in pool.up()
+
+    play(tmp_path, pki, scene)
+
+
+# Slow, but not wrong.
+
+
+def test_a_slow_one_delays_nobody_elses_clients(tmp_path, pki):
+    async def slowly(link, message):
+        await asyncio.sleep(0.4)
+        await link.say(encode_message(message))
+
+    async def scene(pool, ke):
+        ke.on_keys = slowly
+        async with pool.steady(SHARING):
+            exchanges = await asyncio.gather(*(pool.session(OWN) for _ in range(40)))
+        assert all(isinstance(each.reply, Response) for each in exchanges)
+        assert NAME in {pool.given(each) for each in exchanges}
+
+    play(tmp_path, pki, scene, health="interval: 2s, timeout: 1500ms, rise: 1, fall: 3")
