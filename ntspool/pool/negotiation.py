@@ -101,10 +101,14 @@ class Deferred:
         keys = _association(choice.aead, self._request, self._take())
         return Asked(choice, FixedKeyRequest(token, keys.aead, keys.c2s, keys.s2c), _stated_port(backend))
 
-    def elsewhere(self, random: bytes) -> "Answer | Deferred":
-        """Choose anew, without this backend and those that were tried before; see Negotiator.answer and `ask`."""
-        tried = self._tried | {self.choice.serving.backend.name}
+    def elsewhere(self, random: bytes, broken: frozenset[str] = frozenset()) -> "Answer | Deferred":
+        """Choose anew, without this backend, those tried before and those that are `broken`; see Negotiator.answer."""
+        tried = self._tried | broken | {self.choice.serving.backend.name}
         return self._negotiator.without(tried, self._request, self._client, self._take(), random)
+
+    def fail(self, reason: str) -> Answer:
+        """Return the client's answer when there is nobody to ask any more."""
+        return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
 
     def _take(self) -> Export:
         export, self._export = self._export, None
