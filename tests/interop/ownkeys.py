@@ -8,14 +8,19 @@ from functools import partial
 
 from ntspool.app.throwaway import Authority
 from ntspool.pool.model import FIXED_KEY
-from tests.interop.daemons import Daemon, OwnKe, ntpd_rs
+from tests.interop.daemons import Daemon, OwnKe, endpoint, ntpd_rs
 from tests.interop.lab import free_port, working_directory
 from tests.interop.pool import Member
 
 
+def following(member: Member) -> partial[AbstractContextManager[Daemon]]:
+    """Return what runs an ntpd-rs with the time of another member: without any, it calls itself unsynchronised."""
+    return partial(ntpd_rs, source=endpoint(member.addresses[0], member.port))
+
+
 @contextmanager
 def own_keys(
-    name: str, *addresses: str, run: Callable[..., AbstractContextManager[Daemon]] = ntpd_rs, weight: int = 10
+    name: str, *addresses: str, run: Callable[..., AbstractContextManager[Daemon]], weight: int = 10
 ) -> Iterator[Member]:
     """Yield a member of a pool that keeps its own keys; an authority of its own vouches for it, by its addresses."""
     with working_directory() as directory:

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 import pytest
 
 from tests.interop.clients import chrony_client, ntpd_rs_client, ntpsec_client
-from tests.interop.daemons import timeserver
+from tests.interop.daemons import chronyd, timeserver
 from tests.interop.lab import namespace, wait_until
-from tests.interop.ownkeys import own_keys
+from tests.interop.ownkeys import following, own_keys
 from tests.interop.pool import HOSTS, Member, laid_out, running_pool
 
 OWN = "ntp-9"
@@ -17,7 +17,11 @@ OWN = "ntp-9"
 def pool():
     """Two chronyd and, three times out of four, an ntpd-rs that keeps its own keys, IPv4 and IPv6."""
     sharing = [Member(f"ntp-{number}", (f"127.0.0.{10 + number}", *HOSTS[1:])) for number in (1, 2)]
-    with own_keys(OWN, "127.0.0.19", *HOSTS[1:], weight=60) as member, running_pool([*sharing, member]) as pool:
+    run = following(sharing[0])
+    with (
+        own_keys(OWN, "127.0.0.19", *HOSTS[1:], run=run, weight=60) as member,
+        running_pool([*sharing, member]) as pool,
+    ):
         yield pool
 
 
@@ -77,8 +81,9 @@ def test_ntpd_rs_as_a_client_of_a_pool_gets_all_by_server_deny(pool):
 def test_a_backend_that_is_gone_is_gone_round_and_comes_back():
     with ExitStack() as stack:
         ours = stack.enter_context(own_keys("ntp-8", "127.0.0.18", run=timeserver))
-        members = [Member("ntp-1", ("127.0.0.11",)), ours, stack.enter_context(own_keys(OWN, "127.0.0.19"))]
-        pool = stack.enter_context(laid_out(members))
+        first = Member("ntp-1", ("127.0.0.11",))
+        theirs = stack.enter_context(own_keys(OWN, "127.0.0.19", run=following(first)))
+        pool = stack.enter_context(laid_out([first, ours, theirs]))
         for name in ("ntp-1", "ntp-8"):
             stack.enter_context(pool.daemon(name))
         with pool.daemon(OWN):
@@ -93,17 +98,29 @@ def test_a_backend_that_is_gone_is_gone_round_and_comes_back():
             assert pool.given_out(40) == set(pool.members)
 
 
+def content(pool):
+    """Be NTPsec until it has three good answers; return whom it got them from."""
+    with ntpsec_client(pool) as client:
+        counters = wait_until("three answers", lambda: (c := client.counters())["NTS client recvs good"] >= 3 and c)
+        assert counters["NTS client recvs w error"] == 0
+        assert client.authenticates()
+        return pool.name_at(*client.server())
+
+
 def test_ntpsec():
     with ExitStack() as stack:
         network = stack.enter_context(namespace())
-        member = stack.enter_context(own_keys(OWN, "127.0.0.19", weight=60))
-        pool = stack.enter_context(running_pool([Member("ntp-1", ("127.0.0.11",)), member], network))
+        first = Member("ntp-1", ("127.0.0.11",))
+        stack.enter_context(chronyd(addresses=first.addresses, port=first.port, network=network))
+        member = stack.enter_context(own_keys(OWN, "127.0.0.19", run=following(first)))
+        pool = stack.enter_context(running_pool([member], network))
+        assert content(pool) == OWN
 
-        def client(given):
-            with ntpsec_client(pool) as ntpsec:
-                wait_until("three answers", lambda: ntpsec.counters()["NTS client recvs good"] >= 3)
-                assert ntpsec.counters()["NTS client recvs w error"] == 0
-                assert ntpsec.authenticates()
-                return given() and ntpsec.server()
 
-        assert until_served_by(pool, OWN, client, 12) == ("127.0.0.19", pool.members[OWN].port)
+def test_ntpsec_before_1_2_5_stays_with_the_cookies_whose_length_is_known():
+    with ExitStack() as stack:
+        network = stack.enter_context(namespace())
+        first = Member("ntp-1", ("127.0.0.11",))
+        member = stack.enter_context(own_keys(OWN, "127.0.0.19", run=following(first), weight=60))
+        pool = stack.enter_context(running_pool([first, member], network))
+        assert content(pool) == "ntp-1"
