@@ -21,6 +21,12 @@ OPEN_TIMEOUT = 3.0
 SUPPORT_LIFE = 300.0
 """Seconds that such a list is taken for true, as nts-pool does; it is asked for anew in the background."""
 
+PROMISE = 1.0
+"""Seconds for which a connection is to last that a server has promised to keep."""
+
+DISTRUST = 30.0
+"""Seconds for which connections are used once, after one that did not: the next may end when it has a client's keys."""
+
 LOOK_INTERVAL = 1.0
 """Seconds between two looks at the connections that nobody uses."""
 
@@ -56,6 +62,7 @@ class Upstream:
         self._waiters: deque[_Waiter] = deque()
         self._openings: set[asyncio.Task[None]] = set()
         self._supported_until = float("-inf")
+        self._distrusted_until = float("-inf")
         self._closed = False
         self._keeper = asyncio.create_task(self._keep())
 
@@ -71,29 +78,43 @@ class Upstream:
 
     async def acquire(self, patience: float) -> UpstreamConnection | Failure:
         """Return a connection that was good a moment ago; waits at most `patience` seconds, and only where it helps."""
-        reservoir = self._reservoir
-        while (connection := reservoir.take()) is not None:
-            if connection.is_fresh():
+        reservoir, deadline = self._reservoir, time.monotonic() + patience
+        while True:
+            found: UpstreamConnection | Failure | None = reservoir.take()
+            if found is None:
+                if self._closed or not reservoir.may_wait():
+                    return reservoir.failure or Failure(Cause.KE_NO_ANSWER, "too many clients wait")
+                found = await self._wait(deadline - time.monotonic())
+            if isinstance(found, Failure) or found.is_fresh():
                 self._open_more()
-                return connection
-            reservoir.drop(connection)
-            connection.close()
-        if self._closed or not reservoir.may_wait():
-            return reservoir.failure or Failure(Cause.KE_NO_ANSWER, "too many clients wait")
-        return await self._wait(patience)
+                return found
+            now = time.monotonic()
+            if reservoir.unused_for(found, now) < PROMISE:
+                self._distrusted_until = now + DISTRUST
+            self._drop(found)
 
     def release(self, connection: UpstreamConnection, *, keep_alive: bool) -> None:
         """Take back a connection; without `keep_alive` it is closed."""
-        reservoir = self._reservoir
-        if keep_alive and not self._closed:
-            while self._waiters:
-                waiter = self._waiters.popleft()
-                if not waiter.done():
-                    waiter.set_result(connection)
-                    return
-            if reservoir.give_back(connection, time.monotonic()):
+        now = time.monotonic()
+        if self._reservoir.used(connection, now) and keep_alive and now >= self._distrusted_until:
+            self._provide(connection)
+        else:
+            self._drop(connection)
+
+    def _provide(self, connection: UpstreamConnection) -> None:
+        """Give a connection to who waits the longest, if somebody does."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
                 return
-        reservoir.drop(connection)
+        if self._closed:
+            self._drop(connection)
+        else:
+            self._reservoir.keep(connection)
+
+    def _drop(self, connection: UpstreamConnection) -> None:
+        self._reservoir.drop(connection)
         connection.close()
         self._open_more()
 
@@ -124,7 +145,7 @@ class Upstream:
             found = await within(patience, waiter)
         except asyncio.CancelledError:
             if (given := _given(waiter)) is not None:
-                self.release(given, keep_alive=True)
+                self._provide(given)
             raise
         finally:
             self._reservoir.waiting -= 1
@@ -166,7 +187,7 @@ class Upstream:
                 self._reservoir.not_opened(found, now)
         if isinstance(found, UpstreamConnection):
             self._on_open(None)
-            self.release(found, keep_alive=True)
+            self._provide(found)
         else:
             self._on_open(found)
             self._disappoint(found)

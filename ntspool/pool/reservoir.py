@@ -85,15 +85,19 @@ class Reservoir(Generic[T]):
         self._taken[id(kept.connection)] = kept
         return kept.connection
 
-    def give_back(self, connection: T, now: float) -> bool:
-        """Take back a connection that can be used again; False if it is too old, and the caller is to drop it."""
+    def used(self, connection: T, now: float) -> bool:
+        """Note that a connection's use is over; tell whether it may have another one, else the caller is to drop it."""
         kept = self._taken[id(connection)]
-        if now - kept.opened >= self.bounds.age:
-            return False
-        del self._taken[id(connection)]
         kept.since = now
-        self._idle.append(kept)
-        return True
+        return now - kept.opened < self.bounds.age
+
+    def keep(self, connection: T) -> None:
+        """Have a connection wait for whoever takes it."""
+        self._idle.append(self._taken.pop(id(connection)))
+
+    def unused_for(self, connection: T, now: float) -> float:
+        """Return the seconds since the last use of a connection that was taken again, or since it was opened."""
+        return now - self._taken[id(connection)].since
 
     def drop(self, connection: T) -> None:
         """Forget a connection in use, which the owner closes."""
