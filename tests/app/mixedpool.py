@@ -139,7 +139,7 @@ def _configure(pool, pki, addresses, ports, health, settings):
         f"pool: {{names: [{ALL}]}}\nlisten: ['127.0.0.1:{pool.port}']\nworkers: 2\n"
         f"tls: [{{certificate: {chain}, key: {key}}}]\nstate: {directory}/state\nlog: {{format: json}}\n"
         f"groups: {{{SHARING}: [{', '.join(ports)}], {OWN}: [{', '.join(pool.kes)}]}}\n"
-        f"health: {{{health or 'interval: 500ms, timeout: 450ms, rise: 1, fall: 3'}, panic: 0}}\n"
+        f"health: {{{health or 'interval: 500ms, timeout: 450ms, rise: 1, fall: 3'}, panic: 100}}\n"
         "limits: {per_address: {sessions: off, rate: off}, per_network: {sessions: off, rate: off}}\n"
         f"{more}backends:\n{''.join(lines)}"
     )
