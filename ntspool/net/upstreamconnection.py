@@ -46,6 +46,9 @@ class UpstreamConnection:
     def is_fresh(self) -> bool:
         """Tell whether a question can be asked: the server has neither ended it nor said what nobody asked for."""
         try:
+            # What came in one flight with the last answer is in OpenSSL's hands already.
+            if self._end.receive_data(b"") != b"":
+                return False
             while data := self._socket.recv(_READ_SIZE):
                 # Session tickets, which come with the first flight or after it.
                 if self._end.receive_data(data) != b"":

@@ -42,9 +42,10 @@ class Link:
                     return None
         return None
 
-    async def say(self, data):
-        """Say these bytes under TLS."""
-        self._tls.send(data)
+    async def say(self, *data):
+        """Say these bytes under TLS, in a record each and all in one flight."""
+        for each in data:
+            self._tls.send(each)
         await self._flush()
 
     async def say_raw(self, data):
@@ -253,8 +254,7 @@ async def babble_behind(link, message):
 
 
 async def answer_twice(link, message):
-    await link.say(encode_message(message))
-    await link.say(encode_message(message))
+    await link.say(encode_message(message), encode_message(message))
 
 
 async def end(link, _message):
