@@ -121,8 +121,9 @@ class Upstream:
     def fail(self, failure: Failure) -> None:
         """Take note that a question was not answered as it must be: nobody is to wait until that works again."""
         self._reservoir.fail(failure, time.monotonic())
-        # What was said before may not hold any more.
+        # What was said before may not hold any more, nor are the other connections any better.
         self._supported_until = float("-inf")
+        self._close_unused()
         self._disappoint(failure)
 
     def close(self) -> None:
@@ -131,10 +132,13 @@ class Upstream:
         self._keeper.cancel()
         for task in self._openings:
             task.cancel()
+        self._close_unused()
+        self._disappoint(Failure(Cause.KE_UNREACHABLE, "the backend is not used any more"))
+
+    def _close_unused(self) -> None:
         for connection in self._reservoir.unused():
             self._reservoir.discard(connection)
             connection.close()
-        self._disappoint(Failure(Cause.KE_UNREACHABLE, "the backend is not used any more"))
 
     async def _wait(self, patience: float) -> UpstreamConnection | Failure:
         waiter: _Waiter = asyncio.get_running_loop().create_future()

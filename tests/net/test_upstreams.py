@@ -38,11 +38,11 @@ class Exporter:
 
     def __call__(self, context, length):
         self.calls += 1
-        return bytes([self.seed % 256, context[-1]]) * (length // 2)
+        return (self.seed.to_bytes(3, "big") + context[-1:]) * (length // 4)
 
     @property
     def keys(self):
-        return tuple(bytes([self.seed % 256, way]) * 16 for way in (0, 1))
+        return tuple((self.seed.to_bytes(3, "big") + bytes([way])) * 8 for way in (0, 1))
 
 
 class Scene:
@@ -358,7 +358,7 @@ def test_no_more_clients_wait_than_may(tmp_path, pki):
             clients = [asyncio.create_task(pool.client()) for _ in range(10)]
             await until(lambda: sum(each.done() for each in clients) == 6)
             gate.set()
-            names = sorted(given(await each) for each in clients)
+            names = sorted(map(given, await asyncio.gather(*clients)))
             assert names == [OWN] * 4 + ["shared"] * 6
 
     play(work)
@@ -477,11 +477,12 @@ def test_a_promise_that_is_not_kept_is_not_believed_again_for_a_while(tmp_path, 
 # One of several.
 
 
-def test_no_keys_go_to_two_backends(tmp_path, pki):
+def test_no_keys_go_to_two_backends(tmp_path, pki, monkeypatch):
+    monkeypatch.setattr(upstream_module, "LOOK_INTERVAL", 0.01)
     moods = {"on_keys": [close, reset, deviating("Error 2")], "greet": [close_now, babble]}
 
     async def work():
-        async with scene(tmp_path, pki, ("own", "other")) as pool:
+        async with scene(tmp_path, pki, ("own", "other"), bounds=Bounds(pause=0)) as pool:
             for turn in range(60):
                 for number, ke in enumerate(pool.kes.values()):
                     ke.behave()
@@ -490,7 +491,9 @@ def test_no_keys_go_to_two_backends(tmp_path, pki):
                     if (turn + number) % 5 == 0:
                         ke.greet = moods["greet"][turn % 2]
                         ke.hang_up()
-                await asyncio.gather(*(pool.client(name=name) for name in pool.kes))
+                await asyncio.gather(*(pool.client(name=name) for name in pool.kes for _ in range(3)))
+                # Time for another connection.
+                await asyncio.sleep(0.03)
             asked = [(each.c2s, each.s2c) for ke in pool.kes.values() for each in ke.asked]
             assert len(asked) > 20
             assert len(set(asked)) == len(asked)
