@@ -18,10 +18,9 @@ from ntspool.errors import RemoteError
 from ntspool.net.keyexchange import Server, exchange_keys
 from ntspool.net.timeserver import TimeServer
 from ntspool.wire.messages import Refusal, RefusalReason, Request, Response
-from tests.interop.lab import free_port
+from tests.interop.lab import DEADLINE, free_port
 from tests.net.scriptedke import ScriptedKe
 from tests.processes import end_workers
-from tests.waiting import until
 
 SHARING, OWN, ALL = "sharing.test", "own.test", "localhost"
 REQUEST = Request((0,), (15,))
@@ -161,6 +160,13 @@ async def _end(gateway):
     with suppress(ProcessLookupError):
         gateway.terminate()
     await gateway.wait()
+
+
+async def until(condition):
+    """Return once `condition()` is true; it may read the whole log, so it is not asked too often."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.05)
 
 
 async def tried(pool, name):

@@ -8,9 +8,8 @@ import pytest
 from ntspool.app.throwaway import Authority
 from ntspool.wire.messages import Response, encode_message
 from ntspool.wire.records import RecordType
-from tests.app.mixedpool import FAILED, OWN, SHARING, mixed_pool
+from tests.app.mixedpool import FAILED, OWN, SHARING, mixed_pool, until
 from tests.net.scriptedke import BREAKDOWNS, DEVIATIONS, answer_twice, deviating, silent
-from tests.waiting import until
 
 LIMIT = 180.0
 NAME = "ntp-9"
