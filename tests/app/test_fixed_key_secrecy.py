@@ -69,6 +69,11 @@ async def slow_then_gone(link, _message):
     link.close()
 
 
+async def slowly(link, message):
+    await asyncio.sleep(0.02)
+    await honest(link, message)
+
+
 async def answered_and_gone(link, message):
     await link.say(encode_message(message))
     link.close()
@@ -120,6 +125,8 @@ def test_a_backend_that_dies_again_and_again(tmp_path, pki):
     async def play():
         async with asyncio.timeout(LIMIT), mixed_pool(tmp_path, pki, health=PATIENT) as pool:
             exchanges = []
+            for ke in pool.kes.values():
+                ke.on_keys = slowly
 
             async def come():
                 while len(exchanges) < SESSIONS:
