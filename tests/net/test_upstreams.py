@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from ntspool.net import upstream as upstream_module
+from ntspool.net import upstreams as upstreams_module
 from ntspool.net.upstreams import Upstreams
 from ntspool.pool.cookies import Association, CookieFormat, CookieJar, ServerKey
 from ntspool.pool.model import Backend, Client, FixedKey, Serving, UpAddress
@@ -26,6 +27,7 @@ from tests.waiting import until
 CLIENT = Client(ip_address("127.0.0.1").packed)
 REQUEST = Request((PROTOCOL_NTPV4,), (15,))
 OWN = "own"
+LIMIT = 120.0
 _seeds = count(1)
 
 
@@ -114,7 +116,7 @@ async def scene(directory, pki, names=(OWN,), *, shared=True, bounds=None, adopt
     try:
         if adopt:
             found.adopt(*([SHARED] if shared else []), **changes)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LIMIT):
             yield found
     finally:
         upstreams.close()
@@ -130,6 +132,12 @@ def play(work):
 
 
 def given(answer):
+    """Return whose cookies a client got."""
+    assert isinstance(answer.message, Response), answer.reason
+    return asked(answer)
+
+
+def asked(answer):
     return answer.choice.serving.backend.name
 
 
@@ -388,7 +396,7 @@ def test_after_the_keys_were_sent_the_client_gets_an_error(tmp_path, pki, way):
             if way == "bytes behind the end" and isinstance(answer.message, Response):
                 pytest.skip("they came too late to be part of the answer")
             assert answer.message == Refusal(answer.message.reason, 2)
-            assert (given(answer), exporter.calls, len(pool.ke.asked)) == (OWN, 2, 1)
+            assert (asked(answer), exporter.calls, len(pool.ke.asked)) == (OWN, 2, 1)
             assert answer.reason.startswith(("malformed key exchange", "key exchange", "token refused", "AEAD not"))
 
     play(work)
@@ -445,12 +453,14 @@ async def without_keep_alive(link, message):
     await link.end()
 
 
-def test_without_keep_alive_each_client_has_a_connection_of_its_own(tmp_path, pki):
+def test_without_keep_alive_each_client_has_a_connection_of_its_own(tmp_path, pki, monkeypatch):
+    monkeypatch.setattr(upstreams_module, "LONGEST_WAIT", LIMIT)
+
     async def work():
         async with scene(tmp_path, pki, shared=False, adopt=False) as pool:
             pool.ke.on_keys = pool.ke.on_list = without_keep_alive
             pool.adopt()
-            answers = await asyncio.gather(*(pool.client() for _ in range(20)))
+            answers = await asyncio.gather(*(pool.client(patience=LIMIT) for _ in range(20)))
             assert {given(each) for each in answers} == {OWN}
             assert pool.ke.connections >= 20
             assert len({each.c2s for each in pool.ke.asked}) == len(pool.ke.asked) == 20
@@ -483,7 +493,7 @@ def test_no_keys_go_to_two_backends(tmp_path, pki, monkeypatch):
 
     async def work():
         async with scene(tmp_path, pki, ("own", "other"), bounds=Bounds(pause=0)) as pool:
-            for turn in range(60):
+            for turn in range(40):
                 for number, ke in enumerate(pool.kes.values()):
                     ke.behave()
                     if (turn + number) % 3 == 0:
