@@ -5,7 +5,6 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -173,29 +172,21 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _resume(self, answer: Answer) -> None:
-        """Send the answer that was deferred; the epoll set will tell if that cannot be done."""
-        if self.closed or self._session is None:
-            return
-        self._out += self._session.resume(answer)
-        with suppress(OSError):
-            self._send()
-        self._blocked = bool(self._out)
-        self._epoll.modify(self.descriptor, select.EPOLLIN | (select.EPOLLOUT if self._blocked else 0))
+        """Take the answer that was deferred; it is sent when the epoll set says so, as whoever handles that expects."""
+        if not self.closed and self._session is not None:
+            self._out += self._session.resume(answer)
+            self._blocked = True
+            self._epoll.modify(self.descriptor, select.EPOLLIN | select.EPOLLOUT)
 
-    def _send(self) -> None:
-        """Send what there is to send, and after the last flight the end of the stream; raises OSError."""
+    def _flush(self) -> None:
         last = self._session is not None and self._session.finished
         try:
             sent = self._socket.send(self._out, _LAST if last else socket.MSG_DONTWAIT)
+            self._out = self._out[sent:]
+            if last and not self._out:
+                self._socket.shutdown(socket.SHUT_WR)
         except BlockingIOError:
-            return
-        self._out = self._out[sent:]
-        if last and not self._out:
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def _flush(self) -> None:
-        try:
-            self._send()
+            pass
         except OSError:
             self.close()
             return

@@ -3,14 +3,10 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-
-from OpenSSL import SSL
 
 from ntspool.net.probe import Result
 from ntspool.net.spending import Spender
-from ntspool.net.tls import client_context
-from ntspool.net.upstreamconnection import UpstreamConnection, connect, within
+from ntspool.net.upstreamconnection import UpstreamConnection, connect, context_for, within
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.cookies import Association
 from ntspool.pool.fleet import Target
@@ -93,7 +89,7 @@ class FixedKeyProber:
     async def _connect(self) -> UpstreamConnection | Failure:
         if self._connection is not None:
             return self._connection
-        context = _context(self._peer.ca)
+        context = context_for(self._peer.ca)
         found = await within(self._patience, connect(self._peer, self._target.address, context))
         if isinstance(found, UpstreamConnection):
             self._connection = found
@@ -103,8 +99,3 @@ class FixedKeyProber:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-@lru_cache(maxsize=64)
-def _context(ca: bytes | None) -> SSL.Context:
-    return client_context(ca)

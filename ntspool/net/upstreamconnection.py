@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from OpenSSL import SSL
 
 from ntspool.errors import RemoteError, WireError
 from ntspool.net.clienttls import ClientEnd
+from ntspool.net.tls import client_context
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.model import Address, FixedKey
 from ntspool.wire.messages import Refusal, RefusalReason
@@ -96,6 +98,15 @@ class UpstreamConnection:
         except (OSError, RemoteError, SSL.Error) as error:
             return Failure(Cause.KE_UNREACHABLE, _words(error))
         return Failure(Cause.KE_UNREACHABLE, "the server closed the connection without an answer")
+
+
+@lru_cache(maxsize=64)
+def context_for(ca: bytes | None) -> SSL.Context:
+    """Return the context for upstreams whose certificates come from `ca` (see FixedKey); raises CertificateError.
+
+    One for all of them: the system's authorities are read once in the life of a process, and take megabytes.
+    """
+    return client_context(ca)
 
 
 _MISMATCH = Failure(Cause.KE_MALFORMED, "the answer is to another question")

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import structlog
 
 from ntspool.errors import CertificateError
-from ntspool.net.tls import client_context
 from ntspool.net.upstream import Upstream
-from ntspool.net.upstreamconnection import within
+from ntspool.net.upstreamconnection import context_for, within
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.model import Address, FixedKey, Serving
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Deferred
@@ -147,7 +146,7 @@ class Upstreams:
 
     def _add(self, key: tuple[str, str], peer: FixedKey, address: Address) -> None:
         try:
-            context = client_context(peer.ca)
+            context = context_for(peer.ca)
         except CertificateError as error:
             log.error("upstream not usable", backend=key[0], reason=str(error))
             return

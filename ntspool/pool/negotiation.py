@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ntspool.errors import ErrorCode
 from ntspool.pool.balance import Balancer, Choice
 from ntspool.pool.cookies import NONCE_LENGTH, Association, CookieKey
-from ntspool.pool.model import Backend, Client, FixedKey, Selection, Serving
+from ntspool.pool.model import Client, FixedKey, Selection, Serving
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import exporter_contexts
 from ntspool.wire.messages import (
@@ -47,21 +47,26 @@ class Answer(NamedTuple):
 class Asked:
     """A request that carries a client's keys to the backend of `choice`; what comes of it, the client gets."""
 
-    __slots__ = ("_port", "choice", "request")
+    __slots__ = ("choice", "request")
 
-    def __init__(self, choice: Choice, request: FixedKeyRequest, port: int | None) -> None:
+    def __init__(self, choice: Choice, request: FixedKeyRequest) -> None:
         self.choice = choice
         self.request = request
-        self._port = port
 
     def answer(self, found: FixedKeyAnswer) -> Answer:
         """Return the client's answer with the backend's cookies.
 
         Where time is, we say ourselves: at the address that probes found good with such cookies.
         """
-        aead = self.choice.aead
-        compliant = aead is Aead.AES_128_GCM_SIV
-        return Answer(Response(aead, found.response.cookies, self.choice.address, self._port, compliant), self.choice)
+        aead, backend = self.choice.aead, self.choice.serving.backend
+        response = Response(
+            aead=aead,
+            cookies=found.response.cookies,
+            server=self.choice.address,
+            port=None if backend.port == DEFAULT_NTP_PORT else backend.port,
+            compliant_128gcm=aead is Aead.AES_128_GCM_SIV,
+        )
+        return Answer(response, self.choice)
 
     def fail(self, reason: str) -> Answer:
         """Return the client's answer when the backend made no cookies: its keys are known there, so nobody else may."""
@@ -84,7 +89,7 @@ class Deferred:
         client: Client,
         export: Export,
         *,
-        tried: frozenset[str],
+        tried: frozenset[str] = frozenset(),
     ) -> None:
         self.choice = choice
         self._negotiator = negotiator
@@ -95,11 +100,11 @@ class Deferred:
 
     def ask(self) -> Asked:
         """Export the client's keys, for the request that is to be sent now; raises RuntimeError the second time."""
-        choice = self.choice
-        backend, cookies = choice.serving.backend, choice.serving.backend.cookies
-        token = cookies.token if isinstance(cookies, FixedKey) else None
-        keys = _association(choice.aead, self._request, self._take())
-        return Asked(choice, FixedKeyRequest(token, keys.aead, keys.c2s, keys.s2c), _stated_port(backend))
+        export, aead, peer = self._take(), self.choice.aead, self.choice.serving.backend.cookies
+        contexts = exporter_contexts(aead, compliant_128gcm=self._request.compliant_128gcm)
+        c2s, s2c = (export(each, aead.key_length) for each in contexts)
+        token = peer.token if isinstance(peer, FixedKey) else None
+        return Asked(self.choice, FixedKeyRequest(token, aead, c2s, s2c))
 
     def elsewhere(self, random: bytes, broken: frozenset[str] = frozenset()) -> "Answer | Deferred":
         """Choose anew, without this backend, those tried before and those that are `broken`; see Negotiator.answer."""
@@ -141,7 +146,10 @@ class Negotiator:
         choice = self._balancer.choose(request, client, _fraction(random[:8]))
         if choice is None:
             return self._refuse(request, client)
-        return self._respond(choice, request, client, export, random)
+        key = self._keys.get(choice.serving.backend.name)
+        if key is None:
+            return Deferred(self, choice, request, client, export)
+        return Answer(self._response(key, choice, request, export, random[8:]), choice)
 
     def without(
         self, tried: frozenset[str], request: Request, client: Client, export: Export, random: bytes
@@ -151,7 +159,10 @@ class Negotiator:
         if choice is None:
             reason = "no other backend is UP and serves these AEADs"
             return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
-        return self._respond(choice, request, client, export, random, tried=tried)
+        key = self._keys.get(choice.serving.backend.name)
+        if key is None:
+            return Deferred(self, choice, request, client, export, tried=tried)
+        return Answer(self._response(key, choice, request, export, random[8:]), choice)
 
     def _balancer_without(self, tried: frozenset[str]) -> Balancer:
         """Return what chooses among the others: those `tried` keep their places in slots, as if they were DOWN."""
@@ -171,43 +182,22 @@ class Negotiator:
             reason = f"no backend has an {family.name} address"
         return Answer(error_refusal(ErrorCode.INTERNAL_SERVER_ERROR), reason=reason)
 
-    def _respond(
-        self,
-        choice: Choice,
-        request: Request,
-        client: Client,
-        export: Export,
-        random: bytes,
-        *,
-        tried: frozenset[str] = frozenset(),
-    ) -> Answer | Deferred:
-        backend = choice.serving.backend
-        key = self._keys.get(backend.name)
-        if key is None:
-            return Deferred(self, choice, request, client, export, tried=tried)
-        association = _association(choice.aead, request, export)
-        response = Response(
-            aead=choice.aead,
-            cookies=key.mint_all(association, random[8:]),
+    def _response(self, key: CookieKey, choice: Choice, request: Request, export: Export, nonces: bytes) -> Response:
+        aead, backend = choice.aead, choice.serving.backend
+        c2s, s2c = exporter_contexts(aead, compliant_128gcm=request.compliant_128gcm)
+        length = aead.key_length
+        association = Association(aead, export(c2s, length), export(s2c, length))
+        return Response(
+            aead=aead,
+            cookies=key.mint_all(association, nonces),
             server=choice.address,
-            port=_stated_port(backend),
-            compliant_128gcm=choice.aead is Aead.AES_128_GCM_SIV,
+            port=None if backend.port == DEFAULT_NTP_PORT else backend.port,
+            compliant_128gcm=aead is Aead.AES_128_GCM_SIV,
         )
-        return Answer(response, choice)
 
 
 _BALANCERS = 16
 """Sets of backends that could not be asked for which a balancer is kept: each costs a look at all backends."""
-
-
-def _association(aead: Aead, request: Request, export: Export) -> Association:
-    c2s, s2c = exporter_contexts(aead, compliant_128gcm=request.compliant_128gcm)
-    length = aead.key_length
-    return Association(aead, export(c2s, length), export(s2c, length))
-
-
-def _stated_port(backend: Backend) -> int | None:
-    return None if backend.port == DEFAULT_NTP_PORT else backend.port
 
 
 _STEP = 2.0**-53
