@@ -28,6 +28,7 @@ from ntspool.app.throwaway import Authority, utc_now
 
 PAGE = Path(__file__).parents[1] / "docs" / "fixed-key.md"
 BEGIN, END = "<!-- benches/upstream.py writes from here -->", "<!-- to here -->"
+NOCLOCK = Path(__file__).parents[1] / "tests" / "interop" / "noclock.py"
 OURS = (sys.executable, "-m", "ntspool")
 Told = dict[str, float]
 
@@ -102,16 +103,19 @@ def embedded(bench: Bench, kind: Kind, ntp: int, ke: int) -> list[object]:
     return [*words, f"--certificate={chain}", f"--private-key={key}", f"--tokens={bench.directory}/token"]
 
 
-def ntpd_rs(bench: Bench, kind: Kind, ntp: int, ke: int) -> list[object]:
+def ntpd_rs(bench: Bench, kind: Kind, ntp: int, ke: int, source: int) -> list[object]:
     chain, key = bench.certificate(kind)
     config = bench.directory / "ntp.toml"
     config.write_text(
-        '[observability]\nlog-level = "warn"\n[synchronization]\nlocal-stratum = 3\n'
+        '[observability]\nlog-level = "warn"\n[synchronization]\nlocal-stratum = 15\nminimum-agreeing-sources = 1\n'
+        f'[[source]]\nmode = "server"\naddress = "{SHARED.address}:{source}"\n'
+        "[source-defaults]\ninitial-poll-interval = 0\npoll-interval-limits = { min = 0, max = 2 }\n"
         f'[[server]]\nlisten = "{kind.address}:{ntp}"\n[[nts-ke-server]]\nlisten = "{kind.address}:{ke}"\n'
         f'certificate-chain-path = "{chain}"\nprivate-key-path = "{key}"\nntp-port = {ntp}\n'
         f'accepted-pool-authentication-tokens = ["{bench.token}"]\n'
     )
-    return [str(ntp_daemon()), "-c", config]
+    # It insists on setting the clock, and must not.
+    return [sys.executable, NOCLOCK, str(ntp_daemon()), "-c", config]
 
 
 @contextmanager
@@ -123,7 +127,8 @@ def running(bench: Bench, kinds: Sequence[Kind]) -> Iterator[int]:
     subprocess.run(export, check=True, stdout=subprocess.DEVNULL)
     with ExitStack() as stack:
         for each in kinds:
-            words = (ntpd_rs if each is NTPD_RS else embedded)(bench, each, *ports[each])
+            own = ntpd_rs(bench, each, *ports[each], ports[SHARED][0]) if each is NTPD_RS else None
+            words = own or embedded(bench, each, *ports[each])
             stack.enter_context(started(words, bench.place.client_cores, bench.directory / f"{each.backend}.log"))
         log = bench.directory / "gateway.log"
         words = [*OURS, "serve", "-c", config]
@@ -131,7 +136,7 @@ def running(bench: Bench, kinds: Sequence[Kind]) -> Iterator[int]:
         wait_for(bench.port, gateway, log)
         end = time.monotonic() + PATIENCE
         while log.read_text().count('"event": "backend UP"') < len(kinds):
-            if time.monotonic() > end:
+            if time.monotonic() > end or gateway.poll() is not None:
                 raise SystemExit(log.read_text()[-2000:])
             time.sleep(0.05)
         yield gateway.pid

@@ -87,7 +87,7 @@ def pairs(ke):
 def test_no_keys_go_to_two_backends(tmp_path, pki, seed):
     async def play():
         own = ("ntp-7", "ntp-8", "ntp-9")
-        async with asyncio.timeout(LIMIT), mixed_pool(tmp_path, pki, own, ("ntp-1",), PATIENT) as pool:
+        async with asyncio.timeout(LIMIT), mixed_pool(tmp_path, pki, own, ("ntp-1",), PATIENT, workers=2) as pool:
             for number, ke in enumerate(pool.kes.values()):
                 Moody(10 * seed + number).set(ke)
             queue, exchanges = [OWN, OWN, ALL] * (SESSIONS // 3), []
