@@ -90,7 +90,7 @@ class FixedKeyProber:
         if self._connection is not None:
             return self._connection
         context = context_for(self._peer.ca)
-        found = await within(self._patience, connect(self._peer, self._target.address, context))
+        found = await connect(self._peer, self._target.address, context, self._patience)
         if isinstance(found, UpstreamConnection):
             self._connection = found
         return found

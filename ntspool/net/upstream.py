@@ -198,7 +198,7 @@ class Upstream:
 
     async def _connect(self) -> UpstreamConnection | Failure:
         """Open a connection, and ask first what the backend supports if that is not known or too long ago."""
-        found = await within(OPEN_TIMEOUT, connect(self.peer, self.address, self._context))
+        found = await connect(self.peer, self.address, self._context, OPEN_TIMEOUT)
         if isinstance(found, Failure) or time.monotonic() < self._supported_until:
             return found
         kept = False
@@ -212,7 +212,7 @@ class Upstream:
         finally:
             if not kept:
                 found.close()
-        return found if kept else await within(OPEN_TIMEOUT, connect(self.peer, self.address, self._context))
+        return found if kept else await connect(self.peer, self.address, self._context, OPEN_TIMEOUT)
 
     async def _keep(self) -> None:
         """Look after what nobody uses: close what is old or dead, open what will be needed, ask what has changed."""

@@ -29,6 +29,9 @@ _ALIVE = (
 )
 """The kernel finds out by itself when the way to an unused connection's other end is gone."""
 
+_TICKET_READS = 4
+"""Reads after which no more can be session tickets: a server could go on for ever."""
+
 _BAD_REQUEST = 1
 
 _Found = TypeVar("_Found")
@@ -51,9 +54,10 @@ class UpstreamConnection:
             # What came in one flight with the last answer is in OpenSSL's hands already.
             if self._end.receive_data(b"") != b"":
                 return False
-            while data := self._socket.recv(_READ_SIZE):
+            for _ in range(_TICKET_READS):
+                data = self._socket.recv(_READ_SIZE)
                 # Session tickets, which come with the first flight or after it.
-                if self._end.receive_data(data) != b"":
+                if not data or self._end.receive_data(data) != b"":
                     return False
         except BlockingIOError:
             return True
@@ -112,15 +116,19 @@ def context_for(ca: bytes | None) -> SSL.Context:
 _MISMATCH = Failure(Cause.KE_MALFORMED, "the answer is to another question")
 
 
-async def connect(peer: FixedKey, address: Address, context: SSL.Context) -> UpstreamConnection | Failure:
-    """Open a connection to the NTS-KE server of the backend's `address`, or return why that is not possible."""
-    try:
-        places = await _places(peer, address)
-    except OSError as error:
-        return Failure(Cause.KE_UNREACHABLE, f"{peer.host}: {_words(error)}")
+async def connect(
+    peer: FixedKey, address: Address, context: SSL.Context, timeout: float
+) -> UpstreamConnection | Failure:
+    """Open a connection to the NTS-KE server of the backend's `address`, or return why that is not possible.
+
+    `timeout` in seconds is for all of it; where a name has several addresses, each has its share.
+    """
+    places = await within(timeout, _places(peer, address))
+    if isinstance(places, Failure):
+        return places
     failure = Failure(Cause.KE_UNREACHABLE, "no address")
     for family, where in places:
-        found = await _connect(peer, family, where, context)
+        found = await within(timeout / len(places), _connect(peer, family, where, context))
         if isinstance(found, UpstreamConnection):
             return found
         failure = found
@@ -136,13 +144,16 @@ async def within(seconds: float, work: Awaitable[_Found]) -> _Found | Failure:
         return Failure(Cause.KE_NO_ANSWER, f"within {seconds:.2g} s")
 
 
-async def _places(peer: FixedKey, address: Address) -> list[tuple[int, tuple[object, ...]]]:
-    """Return where to connect to, one after the other: first what is of the family of `address`; raises OSError."""
+async def _places(peer: FixedKey, address: Address) -> list[tuple[int, tuple[object, ...]]] | Failure:
+    """Return where to connect to, one after the other: first what is of the family of `address`."""
     host = peer.host or str(address)
     try:
         numeric = ip_address(host)
     except ValueError:
-        found = await asyncio.get_running_loop().getaddrinfo(host, peer.port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, peer.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            return Failure(Cause.KE_UNREACHABLE, f"{host}: {_words(error)}")
         wanted = socket.AF_INET if address.version == 4 else socket.AF_INET6
         return sorted(((each[0], each[4]) for each in found), key=lambda each: each[0] != wanted)
     return [(socket.AF_INET if numeric.version == 4 else socket.AF_INET6, (host, peer.port))]

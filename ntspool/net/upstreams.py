@@ -22,6 +22,12 @@ LONGEST_WAIT = 2.0
 RESERVE = 0.1
 """Seconds before a session's deadline when its client is told that there is nothing: later it would be cut off."""
 
+FAIR_TIME = 1.0
+"""Seconds that a backend must have had for an answer before its silence is held against it.
+
+Else clients who come to their question late would have it taken for dead.
+"""
+
 TRIES = 4
 """Backends that are tried for one client."""
 
@@ -130,14 +136,18 @@ class Upstreams:
             upstream.release(connection, keep_alive=keep_alive)
         self._counts.waits.add(ready - began)
         if isinstance(found, Failure):
-            self._note(key, found)
-            # A connection may end in the moment when it is used; a new one will tell if that was more than chance.
-            if found.cause is not Cause.KE_UNREACHABLE:
-                upstream.fail(found)
+            if found.cause is not Cause.KE_NO_ANSWER or deadline - ready >= FAIR_TIME:
+                self._blame(upstream, key, found)
             return asked.fail(str(found.cause))
         self._counts.answers.add(time.monotonic() - ready)
         self._counts.answered[key[0]] += 1
         return asked.answer(found)
+
+    def _blame(self, upstream: Upstream, key: tuple[str, str], failure: Failure) -> None:
+        self._note(key, failure)
+        # A connection may end in the moment when it is used; a new one will tell if that was more than chance.
+        if failure.cause is not Cause.KE_UNREACHABLE:
+            upstream.fail(failure)
 
     def _elsewhere(self, deferred: Deferred) -> Answer | Deferred:
         self._counts.unsent[deferred.choice.serving.backend.name] += 1

@@ -402,7 +402,42 @@ def test_after_the_keys_were_sent_the_client_gets_an_error(tmp_path, pki, way):
     play(work)
 
 
-def test_one_that_never_answers_costs_its_client_its_time_and_the_next_nothing(tmp_path, pki):
+def test_a_client_that_asks_late_is_no_reason_to_blame_the_backend(tmp_path, pki):
+    async def slowly(link, message):
+        await asyncio.sleep(0.4)
+        await link.say(encode_message(message))
+
+    async def work():
+        async with scene(tmp_path, pki) as pool:
+            await until(lambda: pool.upstreams.open[OWN])
+            pool.ke.on_keys = slowly
+            assert (await pool.client(patience=0.2)).message.code == 2
+            assert given(await pool.client()) == OWN
+            counts, troubles = pool.upstreams.take_news()
+            assert (dict(counts.failed), troubles) == ({}, ())
+
+    play(work)
+
+
+def test_a_connection_that_talks_without_end_is_let_go(tmp_path, pki):
+    async def work():
+        async with scene(tmp_path, pki, adopt=False) as pool:
+            pool.adopt(SHARED)
+            await until(lambda: pool.upstreams.open[OWN])
+            [upstream] = pool.upstreams._upstreams.values()
+            connection = upstream._reservoir.take()
+            held = connection._socket
+            connection._end = SimpleNamespace(receive_data=lambda _: b"")
+            connection._socket = SimpleNamespace(recv=lambda _: b"x" * 100)
+            assert not connection.is_fresh()
+            held.close()
+
+    play(work)
+
+
+def test_one_that_never_answers_costs_its_client_its_time_and_the_next_nothing(tmp_path, pki, monkeypatch):
+    monkeypatch.setattr(upstreams_module, "FAIR_TIME", 0.3)
+
     async def work():
         async with scene(tmp_path, pki) as pool:
             pool.ke.on_keys = silent
