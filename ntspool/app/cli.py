@@ -11,12 +11,14 @@ from ntspool.app.cli_agent import agent
 from ntspool.app.cli_backend import backend
 from ntspool.app.cli_bench import bench
 from ntspool.app.cli_check import check
+from ntspool.app.cli_clients import client_config
 from ntspool.app.cli_completions import completions
 from ntspool.app.cli_events import events
 from ntspool.app.cli_keys import keys
 from ntspool.app.cli_operate import probe
 from ntspool.app.cli_options import FILE, host_port, ke_server
 from ntspool.app.cli_reload import reload
+from ntspool.app.cli_report import report
 from ntspool.app.cli_show import agents, backends, sessions, status
 from ntspool.app.cli_wait import wait
 from ntspool.errors import ConfigError, NtspoolError, RefusedError, UnreachableError
@@ -104,7 +106,7 @@ def demo(once: bool, backends: str) -> None:
 
 
 _OPERATING = (status, backends, sessions, agents, events, probe, wait, completions)
-for command in (agent, backend, bench, check, keys, reload, *_OPERATING):
+for command in (agent, backend, bench, check, client_config, keys, reload, report, *_OPERATING):
     cli.add_command(command)
 
 
