@@ -107,6 +107,14 @@ def test_our_own_failure_is_answered_with_error_2(context):
     assert [entry["event"] for entry in logs] == ["answering failed"]
 
 
+def test_a_client_that_asks_for_nothing_is_told_so_at_the_deadline(session, pki):
+    client = MemoryClient(session, pki.ca).handshake()
+    client.tls.bio_write(session.expire())
+    assert client.listen() == bytes.fromhex("80020002 0001 80000000")
+    assert session.report.outcome is Outcome.TIMEOUT
+    assert session.expire() == b""
+
+
 def test_without_a_backend_the_client_gets_error_2(context):
     session = Session(context, Negotiator([SERVING]), V6.packed, os.urandom)
     reply = ClientExchange(Request((0,), (15,))).receive_data(MemoryClient(session).handshake().ask(CHRONY_4_3))
