@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from ntspool.errors import WireError
-from ntspool.net.tls import ALPN_NTSKE, NO_ALPN, ByName
+from ntspool.net.tls import ALPN_NTSKE, NO_ALPN, ByName, in_words
 from ntspool.wire.exchange import EXPORTER_LABEL
 
 _SCRATCH_SIZE: Final = 32768
@@ -159,7 +159,7 @@ def _last_error() -> str:
     words = "connection lost"
     while code := lib.ERR_get_error():
         words = ffi.string(lib.ERR_reason_error_string(code)).decode()
-    return words
+    return in_words(words)
 
 
 def _native(context: SSL.Context) -> Any:  # noqa: ANN401

@@ -137,7 +137,12 @@ def client_context(ca: Path | None) -> SSL.Context:
 def describe(error: SSL.Error) -> str:
     """Return OpenSSL's last word on a failure; it gives none when the connection just ended."""
     queue = error.args[0] if error.args else None
-    return str(queue[-1][-1]) if isinstance(queue, list) and queue else "connection lost"
+    return in_words(str(queue[-1][-1])) if isinstance(queue, list) and queue else "connection lost"
+
+
+def in_words(reason: str) -> str:
+    """Return a reason as OpenSSL has it; AWS-LC has NAMES_LIKE_THIS instead."""
+    return reason.replace("_", " ").lower() if reason.isupper() else reason
 
 
 def bare_context(method: int) -> SSL.Context:
