@@ -135,7 +135,7 @@ def baseline(place: Place) -> Iterator[Running]:
 
 
 @contextmanager
-def gateway(place: Place, workers: int = 1, backends: int = 2) -> Iterator[Running]:
+def gateway(place: Place, workers: int = 1, backends: int = 2, interval: str = "5s") -> Iterator[Running]:
     """The product as it is installed: control process, workers, probes, and time servers that are UP."""
     directory = place.directory / f"pool-{workers}-{backends}"
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -149,10 +149,10 @@ def gateway(place: Place, workers: int = 1, backends: int = 2) -> Iterator[Runni
     config.write_text(
         f"pool: {{names: [localhost]}}\nlisten: ['127.0.0.1:{port}']\nworkers: {workers}\n"
         f"tls: [{{certificate: {place.certificate}, key: {place.key}}}]\nstate: {directory}/state\n"
-        f"health: {{interval: 5s, timeout: 1s, rise: 1, fall: 3}}\nlog: {{format: json}}\nbackends:\n{listed}"
+        f"health: {{interval: {interval}, timeout: 1s, rise: 1, fall: 3}}\nlog: {{format: json}}\nbackends:\n{listed}"
         # One address that may have all: the limits are asked, and turn nobody away.
-        f"limits: {{per_address: {{sessions: 10000, rate: 1000000, burst: 1000000}}, "
-        f"per_network: {{sessions: 10000, rate: 1000000, burst: 1000000}}}}\n"
+        "limits: {sessions: 20000, session_timeout: 60s, per_address: {sessions: 20000, rate: 1000000, burst: 1000000}, "
+        "per_network: {sessions: 20000, rate: 1000000, burst: 1000000}}\n"
     )
     keys = directory / "keys"
     ours = [sys.executable, "-m", "ntspool"]
