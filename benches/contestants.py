@@ -151,7 +151,7 @@ def gateway(place: Place, workers: int = 1, backends: int = 2, interval: str = "
         f"tls: [{{certificate: {place.certificate}, key: {place.key}}}]\nstate: {directory}/state\n"
         f"health: {{interval: {interval}, timeout: 1s, rise: 1, fall: 3}}\nlog: {{format: json}}\nbackends:\n{listed}"
         # One address that may have all: the limits are asked, and turn nobody away.
-        "limits: {sessions: 20000, session_timeout: 60s, per_address: {sessions: 20000, rate: 1000000, burst: 1000000}, "
+        "limits: {sessions: 20000, session_timeout: 60s, per_address: {sessions: 20000, rate: 1000000, burst: 100000}, "
         "per_network: {sessions: 20000, rate: 1000000, burst: 1000000}}\n"
     )
     keys = directory / "keys"
