@@ -5,7 +5,9 @@ nonces only: what they share is computed once and the rest side by side, in a ha
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hmac import compare_digest
+from struct import Struct
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -22,7 +24,7 @@ _COUNTER = _BLOCK_MAX & ~(1 << 63 | 1 << 31)
 class ComposedSiv:
     """AES-SIV-CMAC under `key`, of 32 or 64 bytes; see ciphers.Cipher."""
 
-    __slots__ = ("_counter", "_last", "_last_padded", "_mac", "_zero")
+    __slots__ = ("_associated", "_counter", "_digest", "_last", "_last_padded", "_mac", "_zero")
 
     def __init__(self, key: bytes) -> None:
         half = len(key) // 2
@@ -32,6 +34,8 @@ class ComposedSiv:
         self._last = _double(_number(self._mac(bytes(_BLOCK))))
         self._last_padded = _double(self._last)
         self._zero = _double(self._cmac(bytes(_BLOCK)))
+        self._associated = b""
+        self._digest = _double(self._zero ^ self._cmac(b""))
 
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         """See ciphers.Cipher.seal."""
@@ -49,54 +53,52 @@ class ComposedSiv:
 
     def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: bytes) -> list[bytes]:
         """See ciphers.Cipher.seal_each."""
-        if len(plaintext) < 2 * _BLOCK or any(len(nonce) != _BLOCK for nonce in nonces):
+        if len(plaintext) < 2 * _BLOCK or set(map(len, nonces)) != {_BLOCK}:
             return [self.seal(nonce, plaintext, associated) for nonce in nonces]
-        count, length = len(nonces), len(plaintext)
-        tags = self._tags(nonces, plaintext, _double(self._zero ^ self._cmac(associated)))
-        first = (_number(tags) & _number(_COUNTER.to_bytes(_BLOCK, "big") * count)).to_bytes(_BLOCK * count, "big")
-        blocks = -(-length // _BLOCK)
-        counters = b"".join(
-            [
-                first[at : at + 12] + (_number(first[at + 12 : at + _BLOCK]) + block).to_bytes(4, "big")
-                for at in range(0, _BLOCK * count, _BLOCK)
-                for block in range(blocks)
-            ]
-        )
-        padded = plaintext.ljust(_BLOCK * blocks, b"\0") * count
-        sealed = (_number(self._counter(counters)) ^ _number(padded)).to_bytes(len(padded), "big")
-        return [
-            tags[_BLOCK * at : _BLOCK * (at + 1)] + sealed[_BLOCK * blocks * at : _BLOCK * blocks * at + length]
-            for at in range(count)
-        ]
+        count, ones, end = len(nonces), _ones(len(nonces)), _BLOCK + len(plaintext)
+        tags = self._tags(b"".join(nonces), plaintext, self._before_nonce(associated), ones)
+        # From here on the first block of every message, then the second of every one, and so on.
+        first, size = _number(tags) & _COUNTER * ones, len(tags)
+        starts = range(0, len(plaintext), _BLOCK)
+        counters = b"".join([(first + at * ones).to_bytes(size, "big") for at in range(len(starts))])
+        padded = plaintext.ljust(len(starts) * _BLOCK, b"\0")
+        spread = b"".join([padded[at : at + _BLOCK] * count for at in starts])
+        sealed = (_number(self._counter(counters)) ^ _number(spread)).to_bytes(len(spread), "big")
+        blocks = _blocks(count * (len(starts) + 1)).unpack(tags + sealed)
+        return [b"".join(blocks[at::count])[:end] for at in range(count)]
 
-    def _tags(self, nonces: Sequence[bytes], plaintext: bytes, digest: int) -> bytes:
-        """Return the tags of a plaintext of two blocks or more, one after the other.
+    def _tags(self, nonces: bytes, plaintext: bytes, digest: int, ones: int) -> bytes:
+        """Return the tags of a plaintext of two blocks or more, one after the other, as `nonces` are.
 
-        `digest` is S2V's of what comes before the nonce, doubled. With the nonce's it is added to the plaintext's last
-        16 bytes, so that all before these is the same in every tag.
+        `digest` is S2V's of what comes before the nonce. With the nonce's it is added to the plaintext's last 16
+        bytes, so that all before these is the same in every tag. A number times `ones` is that number for each.
         """
-        mac, count = self._mac, len(nonces)
-        size = _BLOCK * count
-        last = self._last.to_bytes(_BLOCK, "big") * count
-        of_nonces = _number(mac((_number(b"".join(nonces)) ^ _number(last)).to_bytes(size, "big")))
-        digests = (of_nonces ^ _number(digest.to_bytes(_BLOCK, "big") * count)).to_bytes(size, "big")
+        mac, size = self._mac, len(nonces)
+        of_nonces = mac((_number(nonces) ^ self._last * ones).to_bytes(size, "big"))
         beyond = len(plaintext) % _BLOCK
         shared = len(plaintext) - _BLOCK - beyond
         state = self._chain(plaintext[:shared])
         if not beyond:
-            same = state ^ _number(plaintext[shared:]) ^ self._last
-            return mac((_number(digests) ^ _number(same.to_bytes(_BLOCK, "big") * count)).to_bytes(size, "big"))
+            same = state ^ _number(plaintext[shared:]) ^ self._last ^ digest
+            return mac((_number(of_nonces) ^ same * ones).to_bytes(size, "big"))
         # The 16 bytes lie across two blocks, of which CMAC pads the second.
-        shift = 8 * (_BLOCK - beyond)
-        same = _number((plaintext[shared:] + b"\x80").ljust(2 * _BLOCK, b"\0")) ^ state << 128 ^ self._last_padded
-        pairs = [_number(digests[at : at + _BLOCK]) << shift ^ same for at in range(0, size, _BLOCK)]
-        before = mac(b"".join([(pair >> 128).to_bytes(_BLOCK, "big") for pair in pairs]))
-        ends = b"".join([(pair & _BLOCK_MAX).to_bytes(_BLOCK, "big") for pair in pairs])
-        return mac((_number(before) ^ _number(ends)).to_bytes(size, "big"))
+        into, out = 8 * beyond, 8 * (_BLOCK - beyond)
+        digests = _number(of_nonces) ^ digest * ones
+        high = digests >> into & (_BLOCK_MAX >> into) * ones
+        low = digests << out & (_BLOCK_MAX << out & _BLOCK_MAX) * ones
+        same_high, same_low = _number(plaintext[shared:][:_BLOCK]) ^ state, self._padded(plaintext[shared + _BLOCK :])
+        states = mac((high ^ same_high * ones).to_bytes(size, "big"))
+        return mac((_number(states) ^ low ^ same_low * ones).to_bytes(size, "big"))
+
+    def _before_nonce(self, associated: bytes) -> int:
+        """S2V of the associated data, doubled; a key's cookies have always the same."""
+        if associated != self._associated:
+            self._associated, self._digest = associated, _double(self._zero ^ self._cmac(associated))
+        return self._digest
 
     def _tag(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         """S2V of three components (RFC 5297 section 2.4)."""
-        digest = _double(self._zero ^ self._cmac(associated)) ^ self._cmac(nonce)
+        digest = self._before_nonce(associated) ^ self._cmac(nonce)
         if len(plaintext) >= _BLOCK:
             head, end = plaintext[:-_BLOCK], _number(plaintext[-_BLOCK:]) ^ digest
             return self._cmac(head + end.to_bytes(_BLOCK, "big")).to_bytes(_BLOCK, "big")
@@ -106,11 +108,11 @@ class ComposedSiv:
     def _cmac(self, data: bytes) -> int:
         """CMAC (RFC 4493 section 2.4)."""
         end = max(0, (len(data) - 1) // _BLOCK * _BLOCK)
-        if len(data) - end == _BLOCK:
-            last = _number(data[end:]) ^ self._last
-        else:
-            last = _number((data[end:] + b"\x80").ljust(_BLOCK, b"\0")) ^ self._last_padded
+        last = _number(data[end:]) ^ self._last if len(data) - end == _BLOCK else self._padded(data[end:])
         return _number(self._mac((self._chain(data[:end]) ^ last).to_bytes(_BLOCK, "big")))
+
+    def _padded(self, last: bytes) -> int:
+        return _number((last + b"\x80").ljust(_BLOCK, b"\0")) ^ self._last_padded
 
     def _chain(self, blocks: bytes) -> int:
         state = 0
@@ -124,6 +126,17 @@ class ComposedSiv:
         blocks = range(first, first + -(-len(data) // _BLOCK))
         stream = self._counter(b"".join([block.to_bytes(_BLOCK, "big") for block in blocks]))
         return (_number(data) ^ _number(stream[: len(data)])).to_bytes(len(data), "big")
+
+
+@lru_cache
+def _ones(count: int) -> int:
+    """Return the number whose blocks, `count` of them, are each 1."""
+    return sum(1 << 8 * _BLOCK * at for at in range(count))
+
+
+@lru_cache
+def _blocks(count: int) -> Struct:
+    return Struct(f"{_BLOCK}s" * count)
 
 
 def _number(data: bytes) -> int:
