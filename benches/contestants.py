@@ -17,12 +17,16 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a comparison runs: its scratch folder, the tools' folder, cores of server and client."""
+    """Where a comparison runs: its scratch folder, the tools' folder, cores of server and client.
+
+    A gateway has `more_certificates`, each with its key, beside the tools' own.
+    """
 
     directory: Path
     tools: Path
     server_cores: str
     client_cores: str
+    more_certificates: tuple[tuple[Path, Path], ...] = ()
 
     @property
     def certificate(self) -> Path:
@@ -155,9 +159,11 @@ def gateway(
         f"key_group: all}}\n"
         for at, name in enumerate(names)
     )
+    pairs = [(place.certificate, place.key), *place.more_certificates]
+    tls = ", ".join(f"{{certificate: {certificate}, key: {key}}}" for certificate, key in pairs)
     config.write_text(
         f"pool: {{names: [localhost]}}\nlisten: ['127.0.0.1:{port}']\nworkers: {workers}\n"
-        f"tls: [{{certificate: {place.certificate}, key: {place.key}}}]\nstate: {directory}/state\n"
+        f"tls: [{tls}]\nstate: {directory}/state\n"
         f"health: {{interval: {interval}, timeout: 1s, rise: 1, fall: 3}}\nlog: {{format: json}}\nbackends:\n{listed}"
         # One address that may have all: the limits are asked, and turn nobody away.
         "limits: {sessions: 20000, session_timeout: 60s, per_address: {sessions: 20000, rate: 1000000, burst: 100000}, "
