@@ -65,6 +65,10 @@ def main() -> None:
                 spy = ["py-spy", "record", "-f", "flamegraph", "-r", "200", "-d", SECONDS, "-o", picture]
                 with subprocess.Popen([*map(str, spy), "--pid", str(pid)], stdout=subprocess.DEVNULL):
                     load(place, running, *words, SECONDS + 2)
+                # Its title is py-spy's command line otherwise.
+                picture.write_text(
+                    re.sub(r">py-spy record[^<]*<", f">a worker of {running.name}<", picture.read_text())
+                )
 
 
 if __name__ == "__main__":
