@@ -14,6 +14,7 @@ from ntspool.app import declared
 from ntspool.app.certificates import Certificates, load
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating, Operator
+from ntspool.app.publishing import Publisher, PublishSettings
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
 from ntspool.config.difference import difference
@@ -108,6 +109,7 @@ class Gateway:
         self._events = EventLog(store, clock)
         self._operating = Operating(store)
         self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock)
+        self._publisher = Publisher(self._publishing_settings(), store, lambda: self._viewer.ready, clock)
         self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
@@ -131,7 +133,7 @@ class Gateway:
 
     def view(self) -> GatewayView:
         """Return what is shown of this gateway now."""
-        return self._viewer.gateway(self._config, self._listening, self._backends)
+        return self._viewer.gateway(self._config, self._listening, self._backends, self._publisher.view())
 
     async def start(self) -> None:
         """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.
@@ -164,7 +166,9 @@ class Gateway:
             self._follow_names(),
             self._certificates.follow(self.publish),
             self._keys.rotate_when_due(),
+            self._publisher.run(),
         )
+        self._running.push_async_callback(self._publisher.withdraw)
         tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
         # From here nothing fails any more: until now, they could have gone on.
@@ -228,6 +232,7 @@ class Gateway:
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
+        self._publisher.settings = self._publishing_settings()
         set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
         self._operating.forget(gone)
@@ -236,6 +241,9 @@ class Gateway:
         await self._workers.resize(declared.worker_count(fresh), self._patience)
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
         return ReloadView(changes, fixed)
+
+    def _publishing_settings(self) -> PublishSettings | None:
+        return declared.publishing(self._config, self._listening)
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
@@ -329,6 +337,7 @@ class Gateway:
             selection=declared.selection(self._config),
         )
         self._viewer.note(snapshot)
+        self._publisher.notice()
         return snapshot
 
     def _take_report(self, backend: str) -> None:

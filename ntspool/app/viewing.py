@@ -23,6 +23,7 @@ from ntspool.pool.view import (
     CheckView,
     GatewayView,
     HistogramView,
+    PublishingView,
     SessionsView,
     WorkersView,
 )
@@ -58,8 +59,17 @@ class Viewer:
             for name, state in states.items()
         }
 
+    @property
+    def ready(self) -> bool:
+        """Whether the gateway can serve some client."""
+        return any(each.up for each in self._snapshot.serving)
+
     def gateway(
-        self, declared: config.Config, listening: Iterable[config.Listen], backends: Sequence[Backend]
+        self,
+        declared: config.Config,
+        listening: Iterable[config.Listen],
+        backends: Sequence[Backend],
+        publishing: PublishingView | None,
     ) -> GatewayView:
         """Return the whole view; `backends` are those of the configuration, with the weights that stand there."""
         snapshot = self._snapshot
@@ -68,7 +78,7 @@ class Viewer:
             now=self._clock(),
             started=self._started,
             revision=snapshot.revision,
-            ready=any(each.up for each in snapshot.serving),
+            ready=self.ready,
             names=declared.pool.names,
             listen=tuple(str(each.address) for each in listening),
             workers=WorkersView(self._workers.wanted, self._workers.pids, self._workers.deaths, self._workers.replaced),
@@ -78,6 +88,7 @@ class Viewer:
             panicking=tuple(_FAMILIES[family] for family in sorted(self._checker.panicking)),
             vote=str(self._checker.vote),
             keys=self._keys.status(),
+            publishing=publishing,
         )
 
     def sessions(self) -> SessionsView:

@@ -189,11 +189,29 @@ class ProbeView:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishingView:
+    """The gateway's records in the DNS: whether `names` lead to it, as of `checked`, and the DNS server's address.
+
+    `trouble` is why that could not be found out or changed `since` then, empty if it could. `stuck` are names where a
+    record only stays because it is the last. `updates` counts those done, overtaken by another gateway's, and failed.
+    """
+
+    server: str
+    names: tuple[str, ...]
+    shown: bool
+    checked: float | None
+    trouble: str
+    since: float | None
+    stuck: tuple[str, ...]
+    updates: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayView:
     """One gateway as it is now. `keys` is what `ntspool keys status` shows (see KeyKeeper.status).
 
     `ready` tells whether it can serve some client; `panicking` names the address families in panic; `vote` is the mode
-    of the offset vote.
+    of the offset vote; `publishing` is None for a gateway that is not published in the DNS.
     """
 
     version: str
@@ -210,3 +228,4 @@ class GatewayView:
     panicking: tuple[str, ...]
     vote: str
     keys: Mapping[str, object]
+    publishing: PublishingView | None = None

@@ -99,6 +99,10 @@ def value(view, name, /, **labels):
         ("agent_reported_timestamp_seconds", {"backend": "ntp-1"}, NOW - 86400),
         ("agent_proved_epoch", {"backend": "ntp-1"}, 8),
         ("agent_failing", {"backend": "ntp-1"}, 0),
+        ("dns_published", {}, 1),
+        ("dns_publish_failing", {}, 0),
+        ("dns_publish_checked_timestamp_seconds", {}, NOW - 12),
+        ("dns_updates_total", {"outcome": "overtaken"}, 1),
     ],
 )
 def test_what_a_gateway_tells(name, labels, expected):
@@ -115,6 +119,8 @@ def test_what_a_gateway_tells(name, labels, expected):
         ({"keys": keys("gone")}, "agent_seen_timestamp_seconds", {"backend": "gone"}, None),
         ({"keys": keys("gone")}, "backend_rotation_waits", {"backend": "ntp-1"}, 0),
         ({"keys": {}}, "key_current_epoch", {}, None),
+        ({"publishing": None}, "dns_published", {}, None),
+        ({"publishing": replace(gateway().publishing, trouble="REFUSED")}, "dns_publish_failing", {}, 1),
     ],
 )
 def test_what_a_gateway_tells_in_other_circumstances(changes, name, labels, expected):
