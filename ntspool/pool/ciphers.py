@@ -34,8 +34,8 @@ class Cipher(Protocol):
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         """Encrypt `plaintext` and authenticate it together with `associated`; the tag has TAG_LENGTH."""
 
-    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: bytes) -> list[bytes]:
-        """Return what `seal` does for each of `nonces`."""
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
+        """Return what `seal` does for each of `nonces` with its own of `associated`."""
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """Undo `seal`; raises WireError when anything was altered or the key is another one."""
@@ -53,10 +53,10 @@ class SivCipher:
         """See Cipher.seal."""
         return self._siv.encrypt(plaintext, [associated, nonce])
 
-    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: bytes) -> list[bytes]:
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
         """See Cipher.seal_each."""
         encrypt = self._siv.encrypt
-        return [encrypt(plaintext, [associated, nonce]) for nonce in nonces]
+        return [encrypt(plaintext, [each, nonce]) for nonce, each in zip(nonces, associated, strict=True)]
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """See Cipher.open."""
@@ -78,9 +78,9 @@ class GcmSivCipher:
         """See Cipher.seal."""
         return self._gcm_siv.encrypt(nonce, plaintext, associated)
 
-    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: bytes) -> list[bytes]:
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
         """See Cipher.seal_each."""
-        return [self.seal(nonce, plaintext, associated) for nonce in nonces]
+        return [self.seal(nonce, plaintext, each) for nonce, each in zip(nonces, associated, strict=True)]
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """See Cipher.open."""
@@ -106,11 +106,11 @@ class Emptied:
             return self._cipher.seal(nonce, plaintext, associated)
         return self._tag(self._key, nonce, associated)
 
-    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: bytes) -> list[bytes]:
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
         """See Cipher.seal_each."""
         if plaintext:
             return self._cipher.seal_each(nonces, plaintext, associated)
-        return [self._tag(self._key, nonce, associated) for nonce in nonces]
+        return [self._tag(self._key, nonce, each) for nonce, each in zip(nonces, associated, strict=True)]
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """See Cipher.open."""

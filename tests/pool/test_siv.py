@@ -29,12 +29,24 @@ def library_s(key):
         pytest.skip("this library has no AES-SIV")
 
 
-@given(key=keys, nonces=st.lists(nonces, max_size=8), plaintext=plaintexts, associated=associated_data)
-def test_it_is_the_library_s(key, nonces, plaintext, associated):
-    theirs = [library_s(key).encrypt(plaintext, [associated, nonce]) for nonce in nonces]
+@st.composite
+def messages(draw):
+    """Draw nonces and associated data: all of cookies' kinds, and any other."""
+    count = draw(st.integers(0, 8))
+    length = draw(st.sampled_from([0, 4, 16, 20, 32, 40]))
+    each = draw(st.sampled_from([st.binary(min_size=16, max_size=16), nonces]))
+    same = st.binary(min_size=length, max_size=length)
+    more = draw(st.sampled_from([st.just(draw(same)), same, associated_data]))
+    return [draw(st.lists(kind, min_size=count, max_size=count)) for kind in (each, more)]
+
+
+@given(key=keys, drawn=messages(), plaintext=plaintexts)
+def test_it_is_the_library_s(key, drawn, plaintext):
+    pairs = list(zip(*drawn, strict=True))
+    theirs = [library_s(key).encrypt(plaintext, [associated, nonce]) for nonce, associated in pairs]
     composed = ComposedSiv(key)
-    assert [composed.seal(nonce, plaintext, associated) for nonce in nonces] == theirs
-    assert composed.seal_each(nonces, plaintext, associated) == theirs
+    assert [composed.seal(nonce, plaintext, associated) for nonce, associated in pairs] == theirs
+    assert composed.seal_each(drawn[0], plaintext, drawn[1]) == theirs
 
 
 @given(key=keys, plaintext=st.binary(min_size=32, max_size=140), start=st.binary(min_size=8, max_size=8))
@@ -42,22 +54,22 @@ def test_a_tag_of_ones_counts_as_ctr_does(key, plaintext, start):
     # The counter is the tag but for two bits: where all others are ones, hardly any random test would come by.
     class OfOnes(ComposedSiv):
         def _tags(self, *_):
-            return 2 * (start + b"\xff" * 8)
+            return int.from_bytes(2 * (start + b"\xff" * 8), "big")
 
     counter = start[:8] + b"\x7f\xff\xff\xff" * 2
     stream = Cipher(AES(key[len(key) // 2 :]), CTR(counter)).encryptor()
-    sealed = OfOnes(key).seal_each([bytes(16)] * 2, plaintext, b"")
+    sealed = OfOnes(key).seal_each([bytes(16)] * 2, plaintext, [b""] * 2)
     assert sealed == [start + b"\xff" * 8 + stream.update(plaintext)] * 2
 
 
-@given(nonces=st.lists(nonces, max_size=8), plaintext=plaintexts | st.just(b""), associated=associated_data)
+@given(drawn=messages(), plaintext=plaintexts | st.just(b""))
 @pytest.mark.parametrize("aead", [Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV])
-def test_each_is_sealed_as_if_alone(aead, nonces, plaintext, associated):
-    cipher = cipher_for(aead, bytes(range(aead.key_length)))
+def test_each_is_sealed_as_if_alone(aead, drawn, plaintext):
+    cipher, (each, associated) = cipher_for(aead, bytes(range(aead.key_length))), drawn
     if aead is Aead.AES_128_GCM_SIV:
-        nonces = [nonce.ljust(12, b"\0")[:12] for nonce in nonces]
-    sealed = cipher.seal_each(nonces, plaintext, associated)
-    assert sealed == [cipher.seal(nonce, plaintext, associated) for nonce in nonces]
+        each = [nonce.ljust(12, b"\0")[:12] for nonce in each]
+    alone = [cipher.seal(nonce, plaintext, more) for nonce, more in zip(each, associated, strict=True)]
+    assert cipher.seal_each(each, plaintext, associated) == alone
 
 
 @given(key=keys, nonce=nonces, plaintext=plaintexts | st.just(b""), associated=associated_data, data=st.data())
