@@ -190,6 +190,7 @@ def gateway(
 
 def tls_library(python: str) -> str:
     """Return the TLS library of an interpreter's cryptography, and its version."""
+    # Not by a function of ours: what is profiled may be a checkout from before it.
     ask = "from OpenSSL import SSL; print(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode())"
     told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout
     return " ".join(told.split()[:2])

@@ -117,9 +117,14 @@ def certificate_context(certificate: Certificate, *, only_aes_128: bool = False)
     return context
 
 
+def library() -> str:
+    """Return the TLS library and its version: "OpenSSL 4.0.3"."""
+    return " ".join(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[:2])
+
+
 def clients_order_stands() -> bool:
     """Tell whether the TLS library, whatever it is told, takes of AES-128 and AES-256 what the client names first."""
-    return SSL.OpenSSL_version(SSL.OPENSSL_VERSION).startswith(b"AWS-LC")
+    return library().startswith("AWS-LC")
 
 
 def client_context(ca: Path | None) -> SSL.Context:
