@@ -10,6 +10,7 @@ from ntspool.app.publishing import PublishSettings
 from ntspool.config.publishing import reachable
 from ntspool.errors import CertificateError, LocalError
 from ntspool.net.checksettings import CheckSettings
+from ntspool.net.historywriter import Bounds
 from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
 from ntspool.net.tls import read_certificate
@@ -95,6 +96,12 @@ def selection(declared: config.Config) -> Selection:
     names = Names(declared.pool.names, dict(declared.pins), dict(declared.groups))
     database = declared.regions.database
     return Selection(declared.balance, names, str(database) if database else "")
+
+
+def history_bounds(declared: config.Config) -> Bounds:
+    """Return how much of the past is kept on disk."""
+    history = declared.history
+    return Bounds(history.keep, history.probes, history.size)
 
 
 def certificates(declared: config.Config) -> tuple[Certificate, ...]:

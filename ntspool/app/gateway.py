@@ -25,9 +25,12 @@ from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
 from ntspool.net.eventlog import EventLog
+from ntspool.net.historyreader import remembered
+from ntspool.net.historyschema import ENTRY as HISTORY
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
 from ntspool.net.metrics import add_routes
+from ntspool.net.recorder import Recorder
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.status import StatusServer
@@ -88,7 +91,14 @@ class Gateway:
         keyring = self._store.load_or_create(self._clock())
         if self._store.seal_if_open():
             log.info("keyring encrypted")
-        self._checker = Checker(keyring, declared.check_settings(self._config), self._request_publish, clock)
+        self._recorder = Recorder(self._config.state / HISTORY, declared.history_bounds(self._config), clock)
+        self._checker = Checker(
+            keyring,
+            declared.check_settings(self._config),
+            self._request_publish,
+            clock,
+            observer=self._recorder.probe,
+        )
         self._revision = 0
         self._publish_wanted = asyncio.Event()
         self._publishing = asyncio.Lock()
@@ -106,9 +116,9 @@ class Gateway:
             on_change=self.publish,
             minted=self._workers.sessions.minted,
         )
-        self._events = EventLog(store, clock)
+        self._events = EventLog(store, clock, self._recorder.event)
         self._operating = Operating(store)
-        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock)
+        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock, recorder=self._recorder)
         self._publisher = Publisher(self._publishing_settings(), store, lambda: self._viewer.ready, clock)
         self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
@@ -121,6 +131,7 @@ class Gateway:
             self.view,
             lambda: self._events.after(0),
             more=lambda app: add_routes(app, self.view),
+            past=lambda: remembered(self._config.state / HISTORY, self._clock()),
         )
         self._served: Snapshot
 
@@ -141,6 +152,7 @@ class Gateway:
         Workers that have lost their control process hand over to those of this one.
         """
         self._events.recall()
+        self._recorder.start()
         set_up_logs(declared.log_settings(self._config), self._events.record)
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
@@ -196,6 +208,7 @@ class Gateway:
         await self._running.aclose()
         log.info("stopped")
         self._events.close()
+        await self._recorder.stop()
 
     async def reload(self) -> ReloadView:
         """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was.
@@ -233,6 +246,7 @@ class Gateway:
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
         self._publisher.settings = self._publishing_settings()
+        self._recorder.bounds = declared.history_bounds(fresh)
         set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
         self._operating.forget(gone)

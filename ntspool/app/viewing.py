@@ -9,6 +9,7 @@ from ntspool.app.operating import Operating
 from ntspool.app.workers import Workers
 from ntspool.net.checker import RESTING, Checker
 from ntspool.net.checkstatus import Status
+from ntspool.net.recorder import Recorder
 from ntspool.net.session import Outcome
 from ntspool.net.tls import dns_names, not_after
 from ntspool.pool.admin import Mode
@@ -39,12 +40,20 @@ class Viewer:
     """
 
     def __init__(
-        self, checker: Checker, workers: Workers, keys: KeyKeeper, operating: Operating, clock: Callable[[], float]
+        self,
+        checker: Checker,
+        workers: Workers,
+        keys: KeyKeeper,
+        operating: Operating,
+        clock: Callable[[], float],
+        *,
+        recorder: Recorder,
     ) -> None:
         self._checker = checker
         self._workers = workers
         self._keys = keys
         self._operating = operating
+        self._recorder = recorder
         self._clock = clock
         self._started = clock()
         self._since: dict[str, tuple[str, float]] = {}
@@ -89,6 +98,7 @@ class Viewer:
             vote=str(self._checker.vote),
             keys=self._keys.status(),
             publishing=publishing,
+            history=self._recorder.view,
         )
 
     def sessions(self) -> SessionsView:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config import admission, names, publishing, values
+from ntspool.config.history import History, retention, single_probes
 from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
@@ -43,6 +44,7 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _key_groups(document, places)
     yield from _health(document)
     yield from _life(document)
+    yield from _history(document)
     yield from _database(document)
     yield from publishing.check(document)
     yield from _certificates(document)
@@ -199,6 +201,14 @@ def _life(document: Document) -> Iterator[Mistake]:
     if rotate and life and life > rotate:
         spelt = f"a life of {values.spell_duration(life)} with a rotation every {values.spell_duration(rotate)}"
         yield document.mistake(("keys", "life"), f"{spelt}; expected no more, or every rotation would have to wait")
+
+
+def _history(document: Document) -> Iterator[Mistake]:
+    keep = _one(document, ("history", "keep"), lambda value: retention(value) or 0.0, History().keep)
+    single = _one(document, ("history", "probes"), single_probes)
+    if keep and single and single > keep:
+        spelt = f"single probes for {values.spell_duration(single)} of {values.spell_duration(keep)}"
+        yield document.mistake(("history", "probes"), f"{spelt}; expected no more than what is kept at all")
 
 
 def _database(document: Document) -> Iterator[Mistake]:
