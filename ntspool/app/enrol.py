@@ -6,16 +6,18 @@ from pathlib import Path
 
 from ntspool import config
 from ntspool.app import declared
-from ntspool.errors import LocalError
+from ntspool.errors import LocalError, RefusedError
 from ntspool.net import enrolment
 from ntspool.net.sealed import read_seal
 from ntspool.net.store import FileStore
+from ntspool.pool.model import FixedKey
 
 
 def new_token(path: Path, name: str) -> str:
-    """Return a token for an agent of the backend `name`; raises LocalError when there is no such backend."""
+    """Return a token for an agent of the backend `name`; raises LocalError when there is none, or it needs no agent."""
     stated = config.load(path)
-    declared.find_backend(stated, name, path)
+    if isinstance(declared.find_backend(stated, name, path).cookies, FixedKey):
+        raise RefusedError(f"{name} keeps its own keys (cookies: fixed-key); there is nothing for an agent to fetch")
     return enrolment.create_token(
         FileStore(stated.state),
         name,

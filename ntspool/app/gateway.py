@@ -38,9 +38,10 @@ from ntspool.net.store import FileStore
 from ntspool.net.successor import Successor
 from ntspool.net.system import Where, listen_on, set_up_logs
 from ntspool.net.systemd import Service
+from ntspool.net.upstreams import Trouble
 from ntspool.pool.admin import Mode
 from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.model import Backend, Serving, Snapshot
+from ntspool.pool.model import Backend, FixedKey, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
 from ntspool.pool.view import GatewayView, ReloadView
 
@@ -104,7 +105,7 @@ class Gateway:
         self._publishing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._running = AsyncExitStack()
-        self._workers = Workers(self._config.state if hand_over else None)
+        self._workers = Workers(self._config.state if hand_over else None, self._take_trouble)
         self._predecessors = Successor(self._config.state)
         self._desk = KeyDesk(on_report=self._take_report)
         self._keys = KeyKeeper(
@@ -335,6 +336,8 @@ class Gateway:
     def _serving(self, declared_backend: Backend) -> Serving:
         order = self._operating.order(declared_backend.name)
         backend = order.apply(declared_backend)
+        if isinstance(backend.cookies, FixedKey):
+            return Serving(backend, self._checker.up(backend) if order.mode is Mode.READY else (), None)
         epoch = self._checker.mint_epoch(backend)
         up = self._checker.up(backend) if epoch and order.mode is Mode.READY else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
@@ -356,6 +359,9 @@ class Gateway:
 
     def _take_report(self, backend: str) -> None:
         self._checker.report(backend, self._desk.reports[backend].failure)
+
+    def _take_trouble(self, trouble: Trouble) -> None:
+        self._checker.fail(trouble.backend, trouble.failure, trouble.address)
 
     def _request_publish(self) -> None:
         self._publish_wanted.set()

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ntspool.net import backendmetrics, gatewaymetrics
+from ntspool.net import backendmetrics, gatewaymetrics, upstreammetrics
 from ntspool.pool.view import GatewayView
 
 FRESH: Final = 0.5
@@ -32,6 +32,7 @@ class GatewayCollector(Collector):
         """Yield the metric families."""
         yield from gatewaymetrics.families(self._view)
         yield from backendmetrics.families(self._view)
+        yield from upstreammetrics.families(self._view.upstreams)
 
 
 def exposition(view: GatewayView, accept: str = "") -> tuple[bytes, str]:

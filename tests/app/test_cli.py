@@ -43,6 +43,7 @@ def test_help_lists_the_commands():
         "backend",
         "backends",
         "bench",
+        "check",
         "check-config",
         "client-config",
         "completions",
