@@ -128,8 +128,7 @@ class _Talk:
             handshake=handshake,
             version=tls.get_protocol_version_name(),
             cipher=tls.get_cipher_name() or "",
-            # pyOpenSSL before 25.2 cannot tell.
-            group=tls.get_group_name() if hasattr(tls, "get_group_name") else None,
+            group=_group(tls),
             alpn=printable(tls.get_alpn_proto_negotiated().decode("ascii", "backslashreplace")),
             chain=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain),
         )
@@ -224,6 +223,14 @@ class _Talk:
     def _export(self, aead: Aead, contexts: tuple[bytes, bytes]) -> Association:
         c2s, s2c = (self._tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each) for each in contexts)
         return Association(aead, c2s, s2c)
+
+
+def _group(tls: SSL.Connection) -> str | None:
+    # Neither pyOpenSSL before 25.2 nor AWS-LC can tell.
+    try:
+        return tls.get_group_name()
+    except (AttributeError, NotImplementedError):
+        return None
 
 
 def _context(greeting: Greeting, trouble: Trouble) -> SSL.Context:
