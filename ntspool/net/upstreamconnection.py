@@ -89,7 +89,7 @@ class UpstreamConnection:
         try:
             self._end.send(self._exchange.ask(question))
             await loop.sock_sendall(self._socket, self._end.data_to_send())
-            while data := await loop.sock_recv(self._socket, _READ_SIZE):
+            while data := await self._receive():
                 plaintext = self._end.receive_data(data)
                 while plaintext:
                     if (answer := self._exchange.receive_data(plaintext)) is not None:
@@ -111,6 +111,12 @@ def context_for(ca: bytes | None) -> SSL.Context:
     One for all of them: the system's authorities are read once in the life of a process, and take megabytes.
     """
     return client_context(ca)
+
+    async def _receive(self) -> bytes:
+        # ntpd-rs writes an answer in small pieces, and holds each back until the one before is acknowledged (Nagle's
+        # algorithm). The kernel would delay that by 40 ms, and forgets this order with every segment.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return await asyncio.get_running_loop().sock_recv(self._socket, _READ_SIZE)
 
 
 _MISMATCH = Failure(Cause.KE_MALFORMED, "the answer is to another question")
