@@ -103,6 +103,12 @@ class UpstreamConnection:
             return Failure(Cause.KE_UNREACHABLE, _words(error))
         return Failure(Cause.KE_UNREACHABLE, "the server closed the connection without an answer")
 
+    async def _receive(self) -> bytes:
+        # ntpd-rs writes an answer in small pieces, and holds each back until the one before is acknowledged (Nagle's
+        # algorithm). The kernel would delay that by 40 ms, and forgets this order with every segment.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return await asyncio.get_running_loop().sock_recv(self._socket, _READ_SIZE)
+
 
 @lru_cache(maxsize=64)
 def context_for(ca: bytes | None) -> SSL.Context:
@@ -111,12 +117,6 @@ def context_for(ca: bytes | None) -> SSL.Context:
     One for all of them: the system's authorities are read once in the life of a process, and take megabytes.
     """
     return client_context(ca)
-
-    async def _receive(self) -> bytes:
-        # ntpd-rs writes an answer in small pieces, and holds each back until the one before is acknowledged (Nagle's
-        # algorithm). The kernel would delay that by 40 ms, and forgets this order with every segment.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return await asyncio.get_running_loop().sock_recv(self._socket, _READ_SIZE)
 
 
 _MISMATCH = Failure(Cause.KE_MALFORMED, "the answer is to another question")
