@@ -51,8 +51,8 @@ async def converse(
 ) -> Conversation:
     """Connect to an IP literal, say `pieces` in one TLS record each, and return what was seen.
 
-    Without pieces it only listens. `timeout` is seconds for TCP and TLS, and again for the answer. Raises
-    CertificateError when the greeting's `ca` cannot be used.
+    Without pieces it only listens, a little longer: the server's own deadline may be as long. `timeout` is seconds for
+    TCP and TLS, and again for the answer. Raises CertificateError when the greeting's `ca` cannot be used.
     """
     talk = _Talk(address, greeting)
     try:
@@ -141,7 +141,7 @@ class _Talk:
         except SSL.Error as error:
             self._end(Ending.ALERT, describe(error))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout if pieces else timeout + _GRACE):
                 await self._flush()
                 await self._listen(until_answered=True)
         answered = time.monotonic() if read_answer(self._data).complete else None
