@@ -72,7 +72,7 @@ def _limit(value: str) -> float:
 @click.option("--csv", "csv_file", type=FILE, help="Write a row for each address; - is standard output.")
 @click.option("--history", type=FILE, help="The database.  [default: history.db in the state folder of --config]")
 @config_option
-@click.argument("backends", metavar="BACKEND", nargs=-1, shell_complete=complete_backend)
+@click.argument("backends", metavar="[BACKEND]...", nargs=-1, shell_complete=complete_backend)
 def report(
     *,
     path: Path,
