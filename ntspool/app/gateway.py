@@ -10,14 +10,17 @@ from pathlib import Path
 import structlog
 
 from ntspool import config
-from ntspool.app import declared
+from ntspool.app import declared, operating
 from ntspool.app.certificates import Certificates, load
+from ntspool.app.cluster import Cluster, Condition, Following, condition
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating, Operator
+from ntspool.app.sharing import is_shared
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
 from ntspool.config.difference import difference
 from ntspool.errors import LocalError
+from ntspool.net import keystore
 from ntspool.net.admin import AdminPlaces, AdminServer
 from ntspool.net.adminroutes import BackendVerbs, GatewayVerbs, KeyVerbs, Routes
 from ntspool.net.checker import Checker
@@ -30,7 +33,7 @@ from ntspool.net.metrics import add_routes
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.status import StatusServer
-from ntspool.net.store import FileStore
+from ntspool.net.store import FileStore, Store
 from ntspool.net.successor import Successor
 from ntspool.net.system import Where, listen_on, set_up_logs
 from ntspool.net.systemd import Service
@@ -46,6 +49,8 @@ RESOLVE_DEADLINE = 5.0
 _FIXED: Mapping[str, Callable[[config.Config], object]] = {
     "listen": lambda declared_config: declared_config.listen,
     "state": lambda declared_config: declared_config.state,
+    "store": lambda declared_config: declared_config.store,
+    "gateway.name": lambda declared_config: declared_config.gateway.name,
     "admin": lambda declared_config: declared_config.admin,
     "control": lambda declared_config: declared_config.control,
     "status": lambda declared_config: declared_config.status,
@@ -79,10 +84,12 @@ class Gateway:
         self._config = config.load(path)
         self._listening = self._config.listen
         self._certificates = Certificates(load(self._config))
-        store, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
+        local, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
+        self._cluster = Cluster(self._config, local, seal, clock) if is_shared(self._config) else None
+        store: Store = self._cluster.store if self._cluster else local
         self._store = KeyStore(store, seal)
         self._names_changed = asyncio.Event()
-        self._resolver = Resolver(declared.entries(self._config), self._look_up, store, self._names_changed.set)
+        self._resolver = Resolver(declared.entries(self._config), self._look_up, local, self._names_changed.set)
         self._backends = self._resolver.backends()
         keyring = self._store.load_or_create(self._clock())
         if self._store.seal_if_open():
@@ -95,7 +102,7 @@ class Gateway:
         self._running = AsyncExitStack()
         self._workers = Workers(self._config.state if hand_over else None)
         self._predecessors = Successor(self._config.state)
-        self._desk = KeyDesk(on_report=self._take_report)
+        self._desk = KeyDesk(on_report=self._take_report, stale=lambda: bool(self._cluster and self._cluster.away))
         self._keys = KeyKeeper(
             self._store,
             self._checker,
@@ -104,10 +111,11 @@ class Gateway:
             clock=clock,
             on_change=self.publish,
             minted=self._workers.sessions.minted,
+            others=self._cluster,
         )
-        self._events = EventLog(store, clock)
+        self._events = EventLog(local, clock)
         self._operating = Operating(store)
-        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock)
+        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock, cluster=self._cluster)
         self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
@@ -140,6 +148,8 @@ class Gateway:
         """
         self._events.recall()
         set_up_logs(declared.log_settings(self._config), self._events.record)
+        if self._cluster:
+            self._running.push_async_callback(self._cluster.stop)
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
         wanted = [(each.address.host, each.address.port) for each in self._listening]
@@ -159,12 +169,16 @@ class Gateway:
         if self._config.status.listen:
             self._running.push_async_callback(self._status.stop)
             await self._status.start()
-        routines = (
+        routines = [
             self._publish_on_change(),
             self._follow_names(),
             self._certificates.follow(self.publish),
             self._keys.rotate_when_due(),
-        )
+        ]
+        if self._cluster:
+            entries = {keystore.ENTRY: self._keys.follow, operating.ENTRY: self._operator.follow}
+            following = Following(entries, decided=self._request_publish, back=self._keys.lay_out)
+            routines.append(self._cluster.run(self._condition, following))
         tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
         # From here nothing fails any more: until now, they could have gone on.
@@ -224,13 +238,15 @@ class Gateway:
             log.info("configuration changed", key=change.key, before=change.before, after=change.after)
         gone = {each.name for each in self._config.backends} - {each.name for each in fresh.backends}
         self._config = fresh
+        if self._cluster:
+            self._cluster.declared = fresh
         self._certificates.adopt(certificates)
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
         set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
-        self._operating.forget(gone)
+        await asyncio.to_thread(self._operating.forget, gone)
         await self._watch(self._backends)
         await self.publish()
         await self._workers.resize(declared.worker_count(fresh), self._patience)
@@ -266,6 +282,10 @@ class Gateway:
     async def _follow_orders(self) -> None:
         await self._watch(self._backends)
         await self.publish()
+
+    def _condition(self) -> Condition:
+        ready = any(each.up for each in self._served.serving)
+        return condition(self._checker, self._keys.settings.life, self._clock(), ready=ready)
 
     async def _watch(self, backends: Iterable[Backend]) -> None:
         await self._checker.watch(backends, self._operating.resting)
@@ -314,7 +334,8 @@ class Gateway:
         order = self._operating.order(declared_backend.name)
         backend = order.apply(declared_backend)
         epoch = self._checker.mint_epoch(backend)
-        up = self._checker.up(backend) if epoch and order.mode is Mode.READY else ()
+        wanted = order.mode is Mode.READY and not (self._cluster and backend.name in self._cluster.verdict.heeded)
+        up = self._checker.up(backend) if epoch and wanted else ()
         key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
         return Serving(backend, up, key)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from ntspool import __version__, config
+from ntspool.app.cluster import Cluster
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating
 from ntspool.app.workers import Workers
@@ -38,13 +39,21 @@ class Viewer:
     """
 
     def __init__(
-        self, checker: Checker, workers: Workers, keys: KeyKeeper, operating: Operating, clock: Callable[[], float]
+        self,
+        checker: Checker,
+        workers: Workers,
+        keys: KeyKeeper,
+        operating: Operating,
+        clock: Callable[[], float],
+        *,
+        cluster: Cluster | None = None,
     ) -> None:
         self._checker = checker
         self._workers = workers
         self._keys = keys
         self._operating = operating
         self._clock = clock
+        self._cluster = cluster
         self._started = clock()
         self._since: dict[str, tuple[str, float]] = {}
         self._snapshot: Snapshot
@@ -68,7 +77,7 @@ class Viewer:
             now=self._clock(),
             started=self._started,
             revision=snapshot.revision,
-            ready=any(each.up for each in snapshot.serving),
+            ready=any(each.up for each in snapshot.serving) and not (self._cluster and self._cluster.withdrawn),
             names=declared.pool.names,
             listen=tuple(str(each.address) for each in listening),
             workers=WorkersView(self._workers.wanted, self._workers.pids, self._workers.deaths, self._workers.replaced),
@@ -78,6 +87,7 @@ class Viewer:
             panicking=tuple(_FAMILIES[family] for family in sorted(self._checker.panicking)),
             vote=str(self._checker.vote),
             keys=self._keys.status(),
+            cluster=self._cluster.view() if self._cluster else None,
         )
 
     def sessions(self) -> SessionsView:
@@ -121,7 +131,7 @@ class Viewer:
             name=name,
             state=state,
             admin=str(mode),
-            cause=_cause(state, addresses),
+            cause=self._outvoted(name) or _cause(state, addresses),
             since=since,
             weight=backend.weight,
             effective_weight=_weight(serving),
@@ -134,6 +144,12 @@ class Viewer:
             fair_share=fair_share,
             minting=None if epoch is None else epoch.number,
         )
+
+    def _outvoted(self, name: str) -> str:
+        """Return why a backend that answers here is not given out, empty if it is."""
+        if self._cluster is None or name not in self._cluster.verdict.heeded:
+            return ""
+        return f"outvoted: it {self._cluster.verdict.outvoted[name]}"
 
     def _state(self, serving: Serving) -> str:
         mode = self._operating.order(serving.backend.name).mode

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from ntspool.config import rules
 from ntspool.config.admission import Limits, Listen
-from ntspool.config.models import Backend, Certificate, Config, Dns, Health, Keys, Log, Pool
+from ntspool.config.models import Backend, Certificate, Config, Dns, Gateway, Health, Keys, Log, Pool, Store
 from ntspool.config.values import Endpoint, expected_word
 from ntspool.config.yamlfile import Document, Mistake, Place, read, refusal, show
 
@@ -22,12 +22,14 @@ __all__ = [
     "Config",
     "Dns",
     "Endpoint",
+    "Gateway",
     "Health",
     "Keys",
     "Limits",
     "Listen",
     "Log",
     "Pool",
+    "Store",
     "check",
     "load",
 ]

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -45,10 +45,10 @@ class EtcdSettings:
 
 @dataclass(slots=True)
 class StoreCounts:
-    """What became of calls, by operation and result (`ok`, `conflict`, `refused`, `away`), and the seconds they took."""
+    """Calls by operation and result (`ok`, `conflict`, `refused`, `away`), and the seconds that they took."""
 
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
 class Etcd:

@@ -34,12 +34,15 @@ class AgentReport:
 class KeyDesk:
     """The deliveries of one gateway; `publish` replaces them, `wait` hands them out, `record` and `see` take notes.
 
-    `on_report` is called with the backend's name after every report. For one event loop: no method may be called from
-    another thread.
+    `on_report` is called with the backend's name after every report; while `stale` says that others may know newer
+    keys, only agents that have none get some. For one event loop: no method may be called from another thread.
     """
 
-    def __init__(self, on_report: Callable[[str], None] = lambda _backend: None) -> None:
+    def __init__(
+        self, on_report: Callable[[str], None] = lambda _backend: None, stale: Callable[[], bool] = lambda: False
+    ) -> None:
         self._on_report = on_report
+        self._stale = stale
         self._deliveries: Mapping[str, Delivery] = {}
         self._changed = asyncio.Event()
         self._reports: dict[str, AgentReport] = {}
@@ -70,7 +73,8 @@ class KeyDesk:
             async with asyncio.timeout(timeout):
                 while True:
                     delivery = self._deliveries.get(backend)
-                    if delivery is not None and delivery.revision != after:
+                    held_back = after is not None and self._stale()
+                    if delivery is not None and delivery.revision != after and not held_back:
                         return delivery
                     await self._changed.wait()
         except TimeoutError:

@@ -60,7 +60,7 @@ class Mirror:
         self._held: dict[str, _Held] = {}
         self._others: Mapping[str, bytes] = {}
         self._following: concurrent.futures.Future[None] | None = None
-        self._tell: Callable[[frozenset[str]], None] = lambda _names: None
+        self._tell: Callable[[frozenset[str]], object] = lambda _names: None
         self._away: str | None = "it has not been asked yet"
         self._since = time.time()
 
@@ -91,7 +91,7 @@ class Mirror:
             log.warning("the cluster's store is away, the last known state serves", reason=str(error))
         self._following = self._remote.submit(self._follow)
 
-    def listen(self, tell: Callable[[frozenset[str]], None]) -> None:
+    def listen(self, tell: Callable[[frozenset[str]], object]) -> None:
         """Have `tell` called, in the thread of etcd's client, with the names of what has changed."""
         self._tell = tell
 

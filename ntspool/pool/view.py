@@ -189,11 +189,56 @@ class ProbeView:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerView:
+    """One gateway of a cluster: what it told at `told` of itself, and whether it lives.
+
+    `agrees` tells whether it goes by the same shared state as the gateway that shows this, `withdrawn` why it wants no
+    clients (empty if it does), `stopped` that it ended in good order.
+    """
+
+    name: str
+    alive: bool
+    ready: bool
+    withdrawn: str
+    stopped: bool
+    leads: bool
+    told: float
+    started: float
+    version: str
+    epoch: int
+    agrees: bool
+    addresses: tuple[str, ...]
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The gateways of a pool as one of them, `name`, knows them.
+
+    `away` is why the store that they share cannot be reached, None while it can, and `since` since when. `outvoted` are
+    backends that answer this gateway and not most of the others, `unreachable` those that answer most and not this one,
+    both with words; `withdrawn` is why this one wants no clients. `calls` counts those to the store by operation and
+    result, `seconds` what they took by operation.
+    """
+
+    name: str
+    away: str | None
+    since: float
+    leader: str
+    gateways: tuple[PeerView, ...]
+    outvoted: Mapping[str, str]
+    unreachable: Mapping[str, str]
+    withdrawn: str
+    calls: Mapping[str, int]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayView:
     """One gateway as it is now. `keys` is what `ntspool keys status` shows (see KeyKeeper.status).
 
     `ready` tells whether it can serve some client; `panicking` names the address families in panic; `vote` is the mode
-    of the offset vote.
+    of the offset vote. `cluster` is None for a gateway that is alone.
     """
 
     version: str
@@ -210,3 +255,4 @@ class GatewayView:
     panicking: tuple[str, ...]
     vote: str
     keys: Mapping[str, object]
+    cluster: ClusterView | None = None

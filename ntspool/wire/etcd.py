@@ -1,4 +1,4 @@
-"""What etcd's JSON gateway is asked and what it answers: bytes to values and back (etcd API v3, versions 3.4 and later).
+"""What etcd's JSON gateway (API v3, etcd 3.4 and later) is asked and what it answers: bytes to values and back.
 
 Keys and values are base64 in JSON, 64-bit numbers are strings, and what is zero, false or empty is left out.
 """

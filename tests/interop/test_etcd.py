@@ -90,11 +90,8 @@ def test_a_watch_on_what_was_compacted_says_so(three):
             await store.put("a", b"one")
             last = await store.put("a", b"two")
             three.control("compact", str(last))
-            messages = []
             with pytest.raises(StoreAwayError, match="compacted"):
-                async for message in store.watch(1, 10.0):
-                    messages.append(message)
-            assert messages[-1].compacted
+                assert [message async for message in store.watch(1, 10.0)] == "never returned"
 
     asyncio.run(run())
 
@@ -206,7 +203,7 @@ def test_users_see_what_their_roles_allow_and_tokens_are_renewed():
                 with pytest.raises(StateError, match="invalid user ID or password"):
                     await stranger.get("a")
             async with client(alone, "auth") as nobody:
-                with pytest.raises(StateError, match="user name is empty|etcd refuses"):
+                with pytest.raises(StateError, match="etcd refuses: "):
                     await nobody.get("a")
 
         asyncio.run(run())
