@@ -12,6 +12,7 @@ from ntspool import __version__
 from ntspool.app.cli_agent import agent
 from ntspool.app.cli_backend import backend
 from ntspool.app.cli_bench import bench
+from ntspool.app.cli_cluster import cluster
 from ntspool.app.cli_completions import completions
 from ntspool.app.cli_events import events
 from ntspool.app.cli_keys import keys
@@ -132,7 +133,7 @@ def demo(once: bool, backends: str) -> None:
 
 
 _OPERATING = (status, backends, sessions, agents, events, probe, wait, completions)
-for command in (agent, backend, bench, keys, reload, *_OPERATING):
+for command in (agent, backend, bench, cluster, keys, reload, *_OPERATING):
     cli.add_command(command)
 
 

@@ -76,7 +76,7 @@ class Cluster:
         self._clock = clock
         self._started = clock()
         self._encrypt(local, seal)
-        self._remote = Remote(etcd_settings(declared))
+        self._remote = Remote(etcd_settings(declared.store))
         self._mirror = Mirror(self._remote, local, SHARED, declared.store.prefix)
         self._membership = Membership(self._remote, self._mirror, self.name)
         self._opinions: dict[str, tuple[bytes, Opinion]] = {}

@@ -15,7 +15,7 @@ from ntspool.app.certificates import Certificates, load
 from ntspool.app.cluster import Cluster, Condition, Following, condition
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating, Operator
-from ntspool.app.sharing import is_shared
+from ntspool.app.sharing import BACKENDS, fetch_backends, is_shared
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
 from ntspool.config.difference import difference
@@ -81,6 +81,7 @@ class Gateway:
         self._path = path
         self._service = service or Service({})
         self._clock = clock
+        fetch_backends(path)
         self._config = config.load(path)
         self._listening = self._config.listen
         self._certificates = Certificates(load(self._config))
@@ -135,6 +136,7 @@ class Gateway:
             KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke),
             BackendVerbs(self._operator.move, self._operator.weigh, self._operator.probe),
             GatewayVerbs(self.view, self._viewer.sessions, self._events.wait, self.reload, self.replace_workers),
+            self._cluster.forget if self._cluster else None,
         )
 
     def view(self) -> GatewayView:
@@ -176,7 +178,7 @@ class Gateway:
             self._keys.rotate_when_due(),
         ]
         if self._cluster:
-            entries = {keystore.ENTRY: self._keys.follow, operating.ENTRY: self._operator.follow}
+            entries = {keystore.ENTRY: self._keys.follow, operating.ENTRY: self._operator.follow, BACKENDS: self.reload}
             following = Following(entries, decided=self._request_publish, back=self._keys.lay_out)
             routines.append(self._cluster.run(self._condition, following))
         tasks = [asyncio.create_task(each) for each in routines]

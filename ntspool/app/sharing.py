@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ntspool import config
 from ntspool.app import operating
+from ntspool.config import yamlfile
 from ntspool.errors import StateError
 from ntspool.net import authority, enrolment, keystore, turnstile
 from ntspool.net.etcd import EtcdSettings
@@ -15,9 +16,15 @@ from ntspool.net.mirror import Shared
 from ntspool.net.remote import Remote, RemoteStore
 from ntspool.net.store import FileStore, Store
 
+BACKENDS = config.SHARED_BACKENDS
+"""The entry with the backends, as in backends.yaml, once somebody has taken them in."""
+
 SHARED = Shared(
     names=frozenset(
-        {keystore.ENTRY, keystore.MADE, authority.ENTRY, enrolment.ENTRY, turnstile.ENTRY, operating.ENTRY}
+        {
+            *(keystore.ENTRY, keystore.MADE, authority.ENTRY, enrolment.ENTRY, turnstile.ENTRY, operating.ENTRY),
+            BACKENDS,
+        }
     ),
     secret=frozenset({keystore.ENTRY, authority.ENTRY}),
     first=keystore.ENTRY,
@@ -37,9 +44,8 @@ def gateway_name(declared: config.Config) -> str:
     return declared.gateway.name or socket.gethostname()[:99]
 
 
-def etcd_settings(declared: config.Config) -> EtcdSettings:
+def etcd_settings(stated: config.Store) -> EtcdSettings:
     """Return where the shared store is and as whom to ask it; raises StateError for files that cannot be used."""
-    stated = declared.store
     return EtcdSettings(
         endpoints=stated.etcd,
         prefix=stated.prefix,
@@ -56,11 +62,33 @@ def command_store(declared: config.Config) -> Iterator[Store]:
     if not is_shared(declared):
         yield local
         return
-    remote = Remote(etcd_settings(declared))
+    remote = Remote(etcd_settings(declared.store))
     try:
         yield RemoteStore(remote, local)
     finally:
         remote.close()
+
+
+def fetch_backends(path: Path) -> None:
+    """Have a copy of the cluster's backends in the state folder, if the file at `path` needs them to be whole.
+
+    Raises ConfigError for a file that is no YAML, and StateError; other mistakes are for `config.load` to tell.
+    """
+    document = yamlfile.read(path)
+    copy = config.shared_backends(document)
+    if copy is None or copy.exists() or ("backends",) in document.lines:
+        return
+    try:
+        stated = config.Store.model_validate(document.at("store"), context={"folder": document.folder})
+    except ValueError:
+        return
+    remote = Remote(etcd_settings(stated))
+    try:
+        held = remote.run(lambda etcd: etcd.get(BACKENDS))
+    finally:
+        remote.close()
+    if held is not None:
+        FileStore(copy.parent).put_if(BACKENDS, held.data, None)
 
 
 def _tls(stated: config.Store) -> ssl.SSLContext | None:

@@ -1,0 +1,130 @@
+"""A pool of several gateways on loopback that share an etcd, over the same backends, each of which has an agent."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.interop.etcd import EtcdCluster, etcd
+from tests.interop.lab import free_port, wait_until
+from tests.interop.pool import Member, laid_out
+from tests.interop.rotating import PATIENCE, Rotating, unkeyed
+
+HEALTH = "{interval: 300ms, timeout: 290ms, rise: 1, fall: 6}"
+SETTLED = 20.0
+"""Seconds in which all gateways must know what one of them was told, be the machine as busy as it is."""
+
+
+@dataclass
+class Site(Rotating):
+    """One gateway of the cluster and, as long as it is the first, the agents of all backends."""
+
+    name: str = ""
+
+    def cluster(self) -> dict[str, Any]:
+        """Return `ntspool cluster status`."""
+        told: dict[str, Any] = json.loads(self.ntspool("cluster", "status", "--json"))
+        return told
+
+    def runs(self) -> bool:
+        return "gateway" in self.processes and self.processes["gateway"].poll() is None
+
+
+@dataclass
+class Sites:
+    """All gateways by their names, and the etcd that they share."""
+
+    etcd: EtcdCluster
+    sites: dict[str, Site] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Site:
+        return self.sites[name]
+
+    @property
+    def running(self) -> list[Site]:
+        return [each for each in self.sites.values() if each.runs()]
+
+    def agree(self, names: Sequence[str] | None = None) -> None:
+        """Wait until the gateways that run know each other, and go by the same shared state."""
+        names = sorted(names or (each.name for each in self.running))
+
+        def agreed() -> bool:
+            for name in names:
+                told = self.sites[name].cluster()
+                alive = {each["name"]: each["agrees"] for each in told["gateways"] if each["alive"]}
+                if told["away"] is not None or sorted(alive) != names or not all(alive.values()):
+                    return False
+            return len({self.sites[name].current() for name in names}) == 1
+
+        wait_until(f"{names} to agree", agreed, SETTLED)
+
+    def wait(self, what: str, condition: Callable[[], object], deadline: float = SETTLED) -> None:
+        wait_until(what, lambda: bool(condition()), deadline)
+
+    def leader(self) -> str:
+        """Return the name of the gateway that leads."""
+        found = wait_until("a gateway to lead", lambda: self.running[0].cluster()["leader"], SETTLED)
+        return str(found)
+
+    def enroll(self, backend: str, at: str) -> None:
+        """Enrol a backend's agent by a token of one gateway, to talk to all."""
+        token = self.sites[at].ntspool("backend", "enroll", backend).strip()
+        first = next(iter(self.sites.values()))
+        ports = [f"--gateway=127.0.0.1:{each.control}" for each in self.sites.values()]
+        words = ("agent", "enroll", token, *ports, f"--state={first._state(backend)}")
+        status, printed = first.attempt(*words, config=False)
+        assert status == 0, printed
+
+
+@contextmanager
+def sites(
+    members: Sequence[Member], names: Sequence[str] = ("north", "south", "west"), life: float = 4, more: str = ""
+) -> Iterator[Sites]:
+    """Run an etcd of three, the gateways, the backends and their agents, from when all of it works."""
+    with etcd(3) as shared, ExitStack() as stack:
+        made = Sites(shared)
+        for name in names:
+            pool = stack.enter_context(laid_out(members, health=HEALTH))
+            control = free_port("127.0.0.1")
+            key = pool.directory / "kek"
+            key.write_text("the same key on every gateway of this test\n")
+            key.chmod(0o600)
+            endpoints = ", ".join(shared.endpoints)
+            with pool.config.open("a") as config:
+                config.write(
+                    f"keys: {{rotate: off, life: {life:g}s, encryption_key: {key}}}\n"
+                    f'control: {{listen: ["127.0.0.1:{control}"]}}\n'
+                    f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}, addresses: [192.0.2.1]}}\n{more}"
+                )
+            made.sites[name] = Site(pool, life, control, stack, name=name)
+        first = made.sites[names[0]]
+        for each in members:
+            stack.enter_context(unkeyed(first.pool, each))
+        for site in made.sites.values():
+            site.pool.daemons = first.pool.daemons
+            site.start_gateway()
+        made.agree()
+        for index, each in enumerate(members):
+            made.enroll(each.name, at=names[index % len(names)])
+            first.start_agent(each.name)
+        for site in made.sites.values():
+            wait_until(
+                "all backends to be UP", lambda site=site: site.minting().keys() == site.pool.members.keys(), PATIENCE
+            )
+        yield made
+
+
+def stop_all(made: Sites) -> None:
+    """Kill every gateway at the same time, as a power cut does."""
+    for each in made.running:
+        os.kill(each.processes["gateway"].pid, 9)
+    for each in made.sites.values():
+        each.processes["gateway"].wait()
+
+
+def later(seconds: float) -> float:
+    """Return the steady clock's time in so many seconds."""
+    return time.monotonic() + seconds
