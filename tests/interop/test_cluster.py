@@ -1,26 +1,56 @@
 """Three gateways, one pool: what they share, whoever dies, and with etcd away."""
 
-from contextlib import ExitStack
+import json
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tests.interop.cluster import SETTLED, sites
+from tests.interop.cluster import sites, stop_all
+from tests.interop.lab import wait_until
 from tests.interop.load import load
 from tests.interop.pool import Member
 
 NAMES = ("ntp-1", "ntp-2", "ntp-3")
 CHRONYDS = [Member(name, (f"127.0.0.{31 + index}",)) for index, name in enumerate(NAMES)]
+_REFUSED, _FAILED = 4, 1
 
 
 @pytest.fixture(scope="module")
-def three():
+def running():
     with sites(CHRONYDS) as made:
         yield made
 
 
+@pytest.fixture
+def three(running):
+    """Return the gateways, all of them there again and of one mind."""
+    running.etcd.start(*(each.name for each in running.etcd.members.values() if not each.runs))
+    for site in running.sites.values():
+        if not site.runs():
+            site.start_gateway()
+    running.agree()
+    return running
+
+
+@contextmanager
+def clients(three, *names):
+    """Have clients of these gateways spend cookies all the time, none of which may fail; nor may a key exchange."""
+    with ExitStack() as stack:
+        loads = [stack.enter_context(load(three[name].pool, clients=20, life=three[name].life)) for name in names]
+        yield
+        for each in loads:
+            report = each.settle()
+            assert report.failures == []
+            assert report.refusals == []
+            assert sum(report.answered.values()) > 50
+
+
 def backend(site, name):
-    view = site.ntspool("backend", "show", name, "--json")
-    return __import__("json").loads(view)
+    return json.loads(site.ntspool("backend", "show", name, "--json"))
+
+
+def away(site):
+    return site.cluster()["away"]
 
 
 def test_what_is_ordered_at_one_gateway_holds_at_all(three):
@@ -34,15 +64,122 @@ def test_what_is_ordered_at_one_gateway_holds_at_all(three):
 
 
 def test_rotations_at_any_gateway_cost_no_client_of_another_a_nak(three):
-    with ExitStack() as stack:
-        loads = [stack.enter_context(load(each.pool, clients=30, life=each.life)) for each in three.sites.values()]
-        first = three["north"].current()
+    first = three["north"].current()
+    with clients(three, "north", "south", "west"):
         for name in ("north", "south", "west", "north", "south"):
             three[name].rotate()
             three.agree()
-        assert three["west"].current() == first + 5
-        for each in loads:
-            report = each.settle()
-            assert report.failures == []
-            assert report.refusals == []
-            assert sum(report.answered.values()) > 100
+    assert three["west"].current() == first + 5
+
+
+def test_a_killed_leader_of_etcd_is_not_noticed(three):
+    first = three["north"].current()
+    with clients(three, "north", "west"):
+        three.etcd.kill(three.etcd.leader())
+        three.etcd.leader()
+        for name in ("south", "west"):
+            wait_until("a rotation", lambda name=name: three[name].attempt("keys", "rotate")[0] == 0, 40)
+        three.agree()
+    assert three["north"].current() == first + 2
+
+
+def test_without_etcd_all_goes_on_but_changes_and_what_comes_back_agrees(three):
+    first = three["north"].current()
+    with clients(three, "north", "south"):
+        three.etcd.kill()
+        for site in three.sites.values():
+            three.wait("the loss to be seen", lambda site=site: away(site))
+            status, said = site.attempt("keys", "rotate")
+            assert (status, "while the cluster's store is away" in said) == (_FAILED, True)
+            assert "Rotation pauses, for the cluster's store is away" in site.ntspool("keys", "status")
+        status, said = three["north"].attempt("backend", "drain", "ntp-1")
+        assert (status, "while the cluster's store is away" in said) == (_FAILED, True)
+        assert "the cluster's store is away" in three["south"].ntspool("status")
+        # One that starts anew has but its own copy.
+        three["west"].kill("gateway")
+        three["west"].start_gateway()
+        assert three["west"].minting().keys() == set(NAMES)
+        assert {three["west"].pool.session() for _ in range(20)} <= set(NAMES)
+        three.etcd.start()
+        three.agree()
+        three["west"].rotate()
+        three.agree()
+    assert {site.current() for site in three.sites.values()} == {first + 1}
+
+
+def test_gateways_are_killed_while_keys_rotate(three):
+    first = three["north"].current()
+    with clients(three, "north"):
+        leader = three.leader()
+        killed = leader if leader != "north" else "south"
+        three[killed].ntspool("keys", "rotate") if three[killed].try_to_rotate() else None
+        three[killed].kill("gateway")
+        rest = [name for name in three.sites if name != killed]
+        three.agree(rest)
+        now = three["north"].current()
+        assert now >= first
+        three.wait("another to lead", lambda: three["north"].cluster()["leader"] in rest, 30)
+        said = [each for each in three["north"].cluster()["gateways"] if each["name"] == killed]
+        assert not said[0]["alive"]
+        for _ in range(2):
+            three["north"].rotate()
+        # It may still serve, out of our sight; so its cookies keep their keys.
+        refusal = wait_until("a rotation to wait", three["north"].try_to_rotate, 30)
+        assert f"gateway {killed}: it has not been heard of" in refusal or "may be in use" in refusal
+        three.agree(rest)
+        three[killed].start_gateway()
+        three.agree()
+        three["north"].rotate()
+        three.agree()
+
+
+def test_a_gateway_that_is_no_more_is_forgotten(three):
+    three["west"].kill("gateway")
+    three.wait("its loss to be seen", lambda: "LOST" in three["north"].ntspool("cluster", "status"))
+    status, said = three["north"].attempt("cluster", "forget", "south")
+    assert (status, "lives" in said) == (_REFUSED, True)
+    three["north"].ntspool("cluster", "forget", "west")
+    for name in ("north", "south"):
+        three.wait("it to be forgotten", lambda name=name: "west" not in three[name].ntspool("cluster", "status"))
+
+
+def test_all_are_killed_at_once_and_come_back_in_any_order(three):
+    before = three["north"].current()
+    three["south"].ntspool("backend", "weight", "ntp-3", "77")
+    three.agree()
+    stop_all(three)
+    three.etcd.kill()
+    # The gateways first: what they know must do until there is an etcd.
+    three["west"].start_gateway()
+    three.etcd.start()
+    three["south"].start_gateway()
+    three["north"].start_gateway()
+    three.agree()
+    for site in three.sites.values():
+        assert site.current() == before
+        assert backend(site, "ntp-3")["effective_weight"] == 77.0
+    three["north"].ntspool("backend", "weight", "ntp-3", "declared")
+
+
+def test_backends_are_declared_once_for_all(three, tmp_path):
+    north = three["north"]
+    north.ntspool("cluster", "import", str(north.pool.config))
+    north.ntspool("backend", "set", "ntp-1", "weight=33")
+    for site in three.sites.values():
+        three.wait("the change", lambda site=site: backend(site, "ntp-1")["weight"] == 33)
+    three.agree()
+    status, said = three["south"].attempt("backend", "set", "ntp-1", "weight=333")
+    assert status == 2
+    assert "the cluster's backends:" in said
+    assert "above 256" in said
+    # A gateway needs no backends of its own from now on.
+    west = three["west"]
+    west.kill("gateway")
+    text = west.pool.config.read_text()
+    west.pool.config.write_text(text[: text.index("backends:")] + text[text.index("keys:") :])
+    (west.pool.directory / "state" / "backends").unlink()
+    west.start_gateway()
+    three.agree()
+    assert backend(west, "ntp-1")["weight"] == 33
+    three["south"].ntspool("backend", "set", "ntp-1", "weight=")
+    three.wait("the change", lambda: backend(west, "ntp-1")["weight"] == 10)
