@@ -1,9 +1,11 @@
 """A gateway among the others of its pool: what it tells them, what it takes from them, and what they decide."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Final
 
 import structlog
@@ -85,6 +87,8 @@ class Cluster:
         self._news: set[str] = set()
         self._arrived = asyncio.Event()
         self._was_away = True
+        self._withdrawn = ""
+        self._missing_since = inf
         try:
             self._mirror.start(START_PATIENCE)
         except StateError:
@@ -108,12 +112,8 @@ class Cluster:
 
     @property
     def withdrawn(self) -> str:
-        """Why this gateway wants no clients though it serves who comes; empty if it wants them.
-
-        The last one that is ready never withdraws.
-        """
-        others = any(each.ready and each.name != self.name for each in self.living())
-        return self.verdict.cut_off if others else ""
+        """Why this gateway wants no clients though it serves who comes; empty if it wants them."""
+        return self._withdrawn
 
     def obstacles(self, keyring: Keyring, life: float, now: float) -> dict[str, str]:
         """Return the gateways for which a rotation now would break a promise, each with the reason."""
@@ -233,18 +233,33 @@ class Cluster:
             self._judge(following)
 
     def _judge(self, following: Following) -> None:
-        share = self.declared.health.panic / 100
-        before, self.verdict = self.verdict, quorum.judge(self._own, dict(self._heard()), share)
-        if self.verdict == before:
-            return
+        health = self.declared.health
+        before, self.verdict = self.verdict, quorum.judge(self._own, dict(self._heard()), health.panic / 100)
         for name in self.verdict.heeded - before.heeded:
             log.warning("backend outvoted", backend=name, reason=self.verdict.outvoted[name])
         for name in self.verdict.unreachable.keys() - before.unreachable.keys():
             log.warning("backend not reached from here", backend=name, reason=self.verdict.unreachable[name])
-        if bool(self.verdict.cut_off) != bool(before.cut_off):
-            said = "gateway withdrawn" if self.verdict.cut_off else "gateway back"
-            log.warning(said, reason=self.verdict.cut_off or "the backends that the others see answer again")
-        following.decided()
+        if self._withdraws(max(health.interval, health.down_interval)) or self.verdict.heeded != before.heeded:
+            following.decided()
+
+    def _withdraws(self, round_: float) -> bool:
+        """Decide whether this gateway wants clients, and tell whether that is new.
+
+        It is to be cut off for a `round_` of probes, in which others that saw a change first are caught up with. The
+        last gateway that is ready never withdraws.
+        """
+        now, before = time.monotonic(), self._withdrawn
+        self._missing_since = min(self._missing_since, now) if self.verdict.cut_off else inf
+        sure = now - self._missing_since >= round_ + HEARTBEAT
+        others = any(each.ready and each.name != self.name for each in self.living())
+        self._withdrawn = self.verdict.cut_off if sure and others else ""
+        if bool(before) == bool(self._withdrawn):
+            return False
+        if self._withdrawn:
+            log.warning("gateway withdrawn", reason=self._withdrawn)
+        else:
+            log.info("gateway back", before=before)
+        return True
 
     def _heard(self) -> Iterable[tuple[str, Opinion]]:
         """Yield the opinions of the other gateways that live and have not found themselves cut off."""

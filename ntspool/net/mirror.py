@@ -88,7 +88,7 @@ class Mirror:
             self._remote.run(self._synchronize, patience)
         except StoreAwayError as error:
             self._set_away(str(error))
-            log.warning("the cluster's store is away, the last known state serves", reason=str(error))
+            log.warning("the cluster's store is away", reason=str(error), effect="the last known state serves")
         self._following = self._remote.submit(self._follow)
 
     def listen(self, tell: Callable[[frozenset[str]], object]) -> None:
@@ -222,5 +222,5 @@ class Mirror:
             if reason is None:
                 log.info("the cluster's store is back")
             else:
-                log.warning("the cluster's store is away, the last known state serves", reason=reason)
+                log.warning("the cluster's store is away", reason=reason, effect="the last known state serves")
         self._away = reason

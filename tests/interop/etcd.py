@@ -44,9 +44,9 @@ class EtcdCluster:
         return tuple(each.url for each in self.members.values())
 
     def start(self, *names: str) -> None:
-        """Start members, all if none is named, with the data that they had."""
+        """Start members with the data that they had, if none is named all that do not run."""
         everyone = ",".join(f"{each.name}=http://{each.address}:{each.peer}" for each in self.members.values())
-        for name in names or self.members:
+        for name in names or [each.name for each in self.members.values() if not each.runs]:
             each = self.members[name]
             peer = f"http://{each.address}:{each.peer}"
             command = [

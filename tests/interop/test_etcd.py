@@ -20,9 +20,7 @@ def cluster():
 @pytest.fixture
 def three(cluster):
     """Return the cluster, with all of its members there again."""
-    stopped = [each.name for each in cluster.members.values() if not each.runs]
-    if stopped:
-        cluster.start(*stopped)
+    cluster.start()
     cluster.leader()
     return cluster
 
