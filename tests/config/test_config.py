@@ -255,8 +255,10 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
 
 
-ALL_KEYS = "pool, listen, workers, tls, state, store, gateway, keys, control, admin, status, health, dns, balance, pins, groups, "
-ALL_KEYS += "regions, limits, log, backends"
+ALL_KEYS = (
+    "pool, listen, workers, tls, state, store, gateway, keys, control, admin, status, health, dns, balance, pins, "
+)
+ALL_KEYS += "groups, regions, limits, log, backends"
 
 
 @pytest.mark.parametrize(

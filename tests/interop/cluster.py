@@ -2,14 +2,13 @@
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.interop.etcd import EtcdCluster, etcd
-from tests.interop.lab import free_port, wait_until
+from tests.interop.lab import Network, free_port, here, wait_until
 from tests.interop.pool import Member, laid_out
 from tests.interop.rotating import PATIENCE, Rotating, unkeyed
 
@@ -35,10 +34,11 @@ class Site(Rotating):
 
 @dataclass
 class Sites:
-    """All gateways by their names, and the etcd that they share."""
+    """All gateways by their names, and the etcd that they share; agents ask those that are `near`."""
 
     etcd: EtcdCluster
     sites: dict[str, Site] = field(default_factory=dict)
+    near: Sequence[str] = ()
 
     def __getitem__(self, name: str) -> Site:
         return self.sites[name]
@@ -73,7 +73,7 @@ class Sites:
         """Enrol a backend's agent by a token of one gateway, to talk to all."""
         token = self.sites[at].ntspool("backend", "enroll", backend).strip()
         first = next(iter(self.sites.values()))
-        ports = [f"--gateway=127.0.0.1:{each.control}" for each in self.sites.values()]
+        ports = [f"--gateway=127.0.0.1:{self.sites[name].control}" for name in self.near]
         words = ("agent", "enroll", token, *ports, f"--state={first._state(backend)}")
         status, printed = first.attempt(*words, config=False)
         assert status == 0, printed
@@ -81,13 +81,22 @@ class Sites:
 
 @contextmanager
 def sites(
-    members: Sequence[Member], names: Sequence[str] = ("north", "south", "west"), life: float = 4, more: str = ""
+    members: Sequence[Member],
+    names: Sequence[str] = ("north", "south", "west"),
+    life: float = 4,
+    networks: Mapping[str, Network] | None = None,
+    home: Network | None = None,
+    etcd_address: str = "127.0.0.1",
 ) -> Iterator[Sites]:
-    """Run an etcd of three, the gateways, the backends and their agents, from when all of it works."""
-    with etcd(3) as shared, ExitStack() as stack:
+    """Run an etcd of three, the gateways, the backends and their agents, from when all of it works.
+
+    All is in the network `home`, but the gateways that `networks` has by their names; these no agent asks.
+    """
+    home, networks = home or here(), networks or {}
+    with etcd(3, home, etcd_address) as shared, ExitStack() as stack:
         made = Sites(shared)
         for name in names:
-            pool = stack.enter_context(laid_out(members, health=HEALTH))
+            pool = stack.enter_context(laid_out(members, networks.get(name, home), HEALTH))
             control = free_port("127.0.0.1")
             key = pool.directory / "kek"
             key.write_text("the same key on every gateway of this test\n")
@@ -101,6 +110,7 @@ def sites(
                 )
             made.sites[name] = Site(pool, life, control, stack, name=name)
         first = made.sites[names[0]]
+        made.near = [name for name in names if name not in networks]
         for each in members:
             stack.enter_context(unkeyed(first.pool, each))
         for site in made.sites.values():
@@ -108,7 +118,7 @@ def sites(
             site.start_gateway()
         made.agree()
         for index, each in enumerate(members):
-            made.enroll(each.name, at=names[index % len(names)])
+            made.enroll(each.name, at=made.near[index % len(made.near)])
             first.start_agent(each.name)
         for site in made.sites.values():
             wait_until(
@@ -123,8 +133,3 @@ def stop_all(made: Sites) -> None:
         os.kill(each.processes["gateway"].pid, 9)
     for each in made.sites.values():
         each.processes["gateway"].wait()
-
-
-def later(seconds: float) -> float:
-    """Return the steady clock's time in so many seconds."""
-    return time.monotonic() + seconds
