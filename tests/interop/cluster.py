@@ -28,6 +28,13 @@ class Site(Rotating):
         told: dict[str, Any] = json.loads(self.ntspool("cluster", "status", "--json"))
         return told
 
+    def gives_out(self) -> str:
+        """Be a client once, in the gateway's network, and return the backend that is given out."""
+        words = (f"127.0.0.1:{self.pool.port}", "--name=localhost", f"--ca={self.pool.ca}", "--timeout=1", "--json")
+        _, printed = self.attempt("query", *words, config=False)
+        told = json.loads(printed)
+        return self.pool.name_at(told["ntp_server"], told["ntp_port"])
+
     def runs(self) -> bool:
         return "gateway" in self.processes and self.processes["gateway"].poll() is None
 
@@ -106,7 +113,7 @@ def sites(
                 config.write(
                     f"keys: {{rotate: off, life: {life:g}s, encryption_key: {key}}}\n"
                     f'control: {{listen: ["127.0.0.1:{control}"]}}\n'
-                    f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}, addresses: [192.0.2.1]}}\n{more}"
+                    f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}, addresses: [192.0.2.1]}}\n"
                 )
             made.sites[name] = Site(pool, life, control, stack, name=name)
         first = made.sites[names[0]]
