@@ -32,6 +32,9 @@ HEARTBEAT: Final = 2.0
 START_PATIENCE: Final = 8.0
 """Seconds that a start waits for the store; then the last known state has to do."""
 
+NEWCOMERS: Final = 3600.0
+"""Seconds without the store after which agents that have no keys get none either: ours may be too old by then."""
+
 _REPORTS, _OPINIONS = "gateways/", "opinions/"
 _DIGEST = 12
 
@@ -86,7 +89,7 @@ class Cluster:
         self._report: GatewayReport | None = None
         self._news: set[str] = set()
         self._arrived = asyncio.Event()
-        self._was_away = True
+        self._was_away = False
         self._withdrawn = ""
         self._missing_since = inf
         try:
@@ -114,6 +117,10 @@ class Cluster:
     def withdrawn(self) -> str:
         """Why this gateway wants no clients though it serves who comes; empty if it wants them."""
         return self._withdrawn
+
+    def holds_back(self, after: str | None) -> bool:
+        """Tell whether an agent whose keys have the revision `after`, None for none, is to keep what it has."""
+        return self.away is not None and (after is not None or self._clock() - self._mirror.since > NEWCOMERS)
 
     def obstacles(self, keyring: Keyring, life: float, now: float) -> dict[str, str]:
         """Return the gateways for which a rotation now would break a promise, each with the reason."""
@@ -152,7 +159,7 @@ class Cluster:
 
     async def stop(self) -> None:
         """Tell the others that this gateway ends, if they can be told."""
-        if self._report is not None:
+        if self._report is not None and self.away is None:
             last = replace(self._report, time=self._clock(), ready=False, stopped=True)
             with suppress(StateError):
                 await self._membership.leave({_REPORTS + self.name: last.encode()})
@@ -222,15 +229,23 @@ class Cluster:
             await self._arrived.wait()
             self._arrived.clear()
             news, self._news = self._news, set()
-            if self._was_away and self.away is None:
-                following.back()
-            self._was_away = self.away is not None
+            self._notice(following)
             for name in sorted(news & following.entries.keys()):
                 try:
                     await following.entries[name]()
                 except LocalError as error:
                     log.error("not taken over from the cluster", entry=name, reason=str(error))
             self._judge(following)
+
+    def _notice(self, following: Following) -> None:
+        """Say that the store is away or back: in this thread, for what is logged may become an event."""
+        away, was_away = self.away, self._was_away
+        self._was_away = away is not None
+        if away is not None and not was_away:
+            log.warning("the cluster's store is away", reason=away, effect="the last known state serves")
+        elif away is None and was_away:
+            log.info("the cluster's store is back")
+            following.back()
 
     def _judge(self, following: Following) -> None:
         health = self.declared.health

@@ -7,6 +7,7 @@ from pathlib import Path
 from ntspool import config
 from ntspool.app.keykeeper import KeySettings
 from ntspool.errors import CertificateError, LocalError
+from ntspool.net.admin import AdminPlaces
 from ntspool.net.checksettings import CheckSettings
 from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
@@ -131,6 +132,12 @@ def key_settings(declared: config.Config) -> KeySettings:
 def admin_socket(declared: config.Config) -> Path:
     """Return where commands find the gateway."""
     return declared.admin.socket or declared.state / "admin.sock"
+
+
+def admin_places(declared: config.Config) -> AdminPlaces:
+    """Return where the admin API is, and who may use it."""
+    listen = [(each.host, each.port) for each in declared.admin.listen]
+    return AdminPlaces(admin_socket(declared), declared.admin.group, listen)
 
 
 def worker_count(declared: config.Config) -> int:

@@ -21,7 +21,7 @@ from ntspool.app.workers import Workers
 from ntspool.config.difference import difference
 from ntspool.errors import LocalError
 from ntspool.net import keystore
-from ntspool.net.admin import AdminPlaces, AdminServer
+from ntspool.net.admin import AdminServer
 from ntspool.net.adminroutes import BackendVerbs, GatewayVerbs, KeyVerbs, Routes
 from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
@@ -103,7 +103,8 @@ class Gateway:
         self._running = AsyncExitStack()
         self._workers = Workers(self._config.state if hand_over else None)
         self._predecessors = Successor(self._config.state)
-        self._desk = KeyDesk(on_report=self._take_report, stale=lambda: bool(self._cluster and self._cluster.away))
+        holds_back = self._cluster.holds_back if self._cluster else lambda _after: False
+        self._desk = KeyDesk(self._take_report, holds_back)
         self._keys = KeyKeeper(
             self._store,
             self._checker,
@@ -122,7 +123,7 @@ class Gateway:
         self._control = ControlServer(
             [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
         )
-        self._admin = AdminServer(_admin_places(self._config), self._routes())
+        self._admin = AdminServer(declared.admin_places(self._config), self._routes())
         self._status = StatusServer(
             [(each.host, each.port) for each in self._config.status.listen],
             self.view,
@@ -178,8 +179,12 @@ class Gateway:
             self._keys.rotate_when_due(),
         ]
         if self._cluster:
-            entries = {keystore.ENTRY: self._keys.follow, operating.ENTRY: self._operator.follow, BACKENDS: self.reload}
-            following = Following(entries, decided=self._request_publish, back=self._keys.lay_out)
+            follows = {
+                keystore.ENTRY: self._keys.follow,
+                operating.ENTRY: self._operator.follow,
+                BACKENDS: self._follow_file,
+            }
+            following = Following(follows, decided=self._request_publish, back=self._keys.lay_out)
             routines.append(self._cluster.run(self._condition, following))
         tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
@@ -254,6 +259,10 @@ class Gateway:
         await self._workers.resize(declared.worker_count(fresh), self._patience)
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
         return ReloadView(changes, fixed)
+
+    async def _follow_file(self) -> None:
+        if config.load(self._path) != self._config:
+            await self.reload()
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
@@ -364,13 +373,6 @@ class Gateway:
         while True:
             await self._publish_wanted.wait()
             await self.publish()
-
-
-def _admin_places(declared_config: config.Config) -> AdminPlaces:
-    admin = declared_config.admin
-    return AdminPlaces(
-        declared.admin_socket(declared_config), admin.group, [(each.host, each.port) for each in admin.listen]
-    )
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

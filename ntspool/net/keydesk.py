@@ -34,15 +34,18 @@ class AgentReport:
 class KeyDesk:
     """The deliveries of one gateway; `publish` replaces them, `wait` hands them out, `record` and `see` take notes.
 
-    `on_report` is called with the backend's name after every report; while `stale` says that others may know newer
-    keys, only agents that have none get some. For one event loop: no method may be called from another thread.
+    `on_report` is called with the backend's name after every report. `holds_back` tells whether an agent that has the
+    revision it is given, or None, is to keep what it has: other gateways may know newer keys. Call `publish` when that
+    ends. For one event loop: no method may be called from another thread.
     """
 
     def __init__(
-        self, on_report: Callable[[str], None] = lambda _backend: None, stale: Callable[[], bool] = lambda: False
+        self,
+        on_report: Callable[[str], None] = lambda _backend: None,
+        holds_back: Callable[[str | None], bool] = lambda _after: False,
     ) -> None:
         self._on_report = on_report
-        self._stale = stale
+        self._holds_back = holds_back
         self._deliveries: Mapping[str, Delivery] = {}
         self._changed = asyncio.Event()
         self._reports: dict[str, AgentReport] = {}
@@ -73,8 +76,7 @@ class KeyDesk:
             async with asyncio.timeout(timeout):
                 while True:
                     delivery = self._deliveries.get(backend)
-                    held_back = after is not None and self._stale()
-                    if delivery is not None and delivery.revision != after and not held_back:
+                    if delivery is not None and delivery.revision != after and not self._holds_back(after):
                         return delivery
                     await self._changed.wait()
         except TimeoutError:

@@ -40,6 +40,7 @@ class Membership:
         self._lease = 0
         self._leased_until = 0.0
         self._told: dict[str, bytes] = {}
+        self._twin = False
 
     @property
     def leads(self) -> bool:
@@ -79,7 +80,9 @@ class Membership:
             self._told.clear()
             await etcd.put(_ALIVE + self._name, self._self, self._lease)
         elif self._mirror.others.get(_ALIVE + self._name, self._self) != self._self and self._mirror.away is None:
-            log.error("another gateway has this one's name; give each its own (gateway.name)", name=self._name)
+            if not self._twin:
+                log.error("another gateway has this one's name; give each its own (gateway.name)", name=self._name)
+            self._twin = True
             await etcd.put(_ALIVE + self._name, self._self, self._lease)
         self._leased_until = began + LEASE
         await self._put(etcd, told)

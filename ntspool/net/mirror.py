@@ -88,7 +88,6 @@ class Mirror:
             self._remote.run(self._synchronize, patience)
         except StoreAwayError as error:
             self._set_away(str(error))
-            log.warning("the cluster's store is away", reason=str(error), effect="the last known state serves")
         self._following = self._remote.submit(self._follow)
 
     def listen(self, tell: Callable[[frozenset[str]], object]) -> None:
@@ -133,7 +132,6 @@ class Mirror:
             try:
                 revision = await self._synchronize(etcd)
                 async for message in etcd.watch(revision + 1, PATIENCE):
-                    self._set_away(None)
                     self._apply(message.changes)
             except StateError as error:
                 self._set_away(str(error))
@@ -219,8 +217,4 @@ class Mirror:
     def _set_away(self, reason: str | None) -> None:
         if (self._away is None) != (reason is None):
             self._since = time.time()
-            if reason is None:
-                log.info("the cluster's store is back")
-            else:
-                log.warning("the cluster's store is away", reason=reason, effect="the last known state serves")
         self._away = reason

@@ -75,7 +75,8 @@ def judge(own: Opinion, others: Mapping[str, Opinion], share: float) -> Verdict:
     for name, cause in sorted(own.down.items()):
         if ups[name] > downs[name]:
             unreachable[name] = f"answers {ups[name]} of {ups[name] + downs[name]} gateways, but here: {cause}"
-    heeded = frozenset(outvoted) if len(outvoted) <= share * len(own.up) else frozenset()
+    few = len(outvoted) <= share * len(own.up) and len(outvoted) < len(own.up)
+    heeded = frozenset(outvoted if few else ())
     return Verdict(outvoted, unreachable, heeded, _cut_off(own, others, share))
 
 

@@ -72,7 +72,7 @@ def test_what_holds_of_every_verdict(own, others, share):
     assert verdict.outvoted.keys() <= own.up
     assert verdict.unreachable.keys() <= own.down.keys()
     assert verdict.heeded <= verdict.outvoted.keys()
-    if share < 1 and own.up:
+    if own.up:
         assert verdict.heeded < own.up
     if not others:
         assert verdict == Verdict()
