@@ -26,6 +26,7 @@ LARGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes; etcd takes no request above 1.5 MiB, but reads may return many keys."""
 
 _NO_END = aiohttp.ClientTimeout(total=None, sock_connect=ATTEMPT)
+_PLAINLY_REFUSED = (400, 0)  # the answer to a certificate with a common name, which is no JSON
 _UNAVAILABLE = frozenset({0, 4, 8, 14})  # no gRPC code, deadline exceeded, exhausted, unavailable: another may do
 
 
@@ -185,7 +186,7 @@ class Etcd:
             if refusal.wants_token and again:
                 await self._authenticate()
                 return await self._ask(path, body, again=False)
-            if refusal.code not in _UNAVAILABLE:
+            if refusal.code not in _UNAVAILABLE or (status, refusal.code) == _PLAINLY_REFUSED:
                 raise self._refused(refusal)
             silent.append(f"{endpoint}: {refusal.words}")
         raise StoreAwayError(f"the cluster's store does not answer: {'; '.join(silent)}")

@@ -192,7 +192,8 @@ def refusal(answer: bytes) -> Refusal:
             body, words = words, words.get("message")
         return Refusal(_number(body, "code"), _printable(words))
     except WireError:
-        return Refusal(0, "an answer that is not etcd's")
+        # To certificates with a common name, and where a proxy is in the way, it is plain text.
+        return Refusal(0, _printable(answer.decode(errors="replace").strip()) or "an answer that is not etcd's")
 
 
 def _range(prefix: str) -> Mapping[str, str]:

@@ -800,7 +800,7 @@ def test_the_backends_of_a_cluster_take_the_place_of_the_files(folder: Path) -> 
     path = folder / "backends.yaml"
     path.write_text(MINIMAL + SHARED)
     assert [each.name for each in load(path).backends] == ["ntp-1"]
-    (folder / "state").mkdir()
+    (folder / "state").mkdir(exist_ok=True)
     copy = folder / "state" / SHARED_BACKENDS
     copy.write_text("# shared\nbackends:\n  - {name: a, address: 192.0.2.7}\n  - {name: b, address: 192.0.2.8}\n")
     assert [each.name for each in load(path).backends] == ["a", "b"]
@@ -815,7 +815,7 @@ def test_the_backends_of_a_cluster_take_the_place_of_the_files(folder: Path) -> 
 def test_mistakes_in_either_file_are_told_with_their_own_lines(folder: Path) -> None:
     path = folder / "backends.yaml"
     path.write_text(f"{MINIMAL}{SHARED}pins: {{ntp.example.com: nobody}}\nworkers: 0\n")
-    (folder / "state").mkdir()
+    (folder / "state").mkdir(exist_ok=True)
     copy = folder / "state" / SHARED_BACKENDS
     copy.write_text("backends:\n  - {name: a, address: 192.0.2.7}\n  - {name: a, address: 192.0.2.8, wieght: 3}\n")
     with pytest.raises(ConfigError) as caught:

@@ -1,7 +1,8 @@
 """A real etcd of several members on loopback, each a process that can be killed and started again."""
 
+import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +21,12 @@ class Member:
     address: str
     client: int
     peer: int
+    scheme: str = "http"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"http://{self.address}:{self.client}"
+        return f"{self.scheme}://{self.address}:{self.client}"
 
     @property
     def runs(self) -> bool:
@@ -33,10 +35,15 @@ class Member:
 
 @dataclass
 class EtcdCluster:
-    """Members by name; `directory` holds their data and logs."""
+    """Members by name; `directory` holds their data and logs.
+
+    `options` are more words of each command, `trust` those that etcdctl needs to be let in.
+    """
 
     directory: Path
     network: Network
+    options: Sequence[str] = ()
+    trust: Sequence[str] = ()
     members: dict[str, Member] = field(default_factory=dict)
 
     @property
@@ -54,7 +61,7 @@ class EtcdCluster:
                 *(f"--listen-client-urls={each.url}", f"--advertise-client-urls={each.url}"),
                 *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
                 *(f"--initial-cluster={everyone}", "--initial-cluster-token=ntspool"),
-                *("--logger=zap", "--log-level=warn", *QUICK),
+                *("--logger=zap", "--log-level=warn", *QUICK, *self.options),
             ]
             with (self.directory / f"{name}.log").open("ab") as log:
                 each.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -66,6 +73,19 @@ class EtcdCluster:
             if process is not None:
                 process.kill()
                 process.wait(DEADLINE)
+
+    def pause(self) -> None:
+        """Let every member hang: its sockets are there, and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Undo `pause`."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        for each in self.members.values():
+            if each.process is not None and each.runs:
+                each.process.send_signal(number)
 
     def leader(self) -> str:
         """Return the name of the member that leads."""
@@ -84,7 +104,8 @@ class EtcdCluster:
     def control(self, *words: str, endpoint: str = "", check: bool = True) -> str:
         """Run etcdctl and return what it says."""
         endpoints = endpoint or ",".join(each.url for each in self.members.values() if each.runs)
-        command = [*self.network.inside, find("etcdctl"), f"--endpoints={endpoints}", "--command-timeout=3s", *words]
+        command = [*self.network.inside, find("etcdctl"), f"--endpoints={endpoints}", "--command-timeout=3s"]
+        command += [*self.trust, *words]
         done = subprocess.run(
             command, env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
         )
@@ -93,14 +114,21 @@ class EtcdCluster:
 
 
 @contextmanager
-def etcd(members: int = 3, network: Network | None = None, address: str = "127.0.0.1") -> Iterator[EtcdCluster]:
+def etcd(
+    members: int = 3,
+    network: Network | None = None,
+    address: str = "127.0.0.1",
+    options: Sequence[str] = (),
+    trust: Sequence[str] = (),
+) -> Iterator[EtcdCluster]:
     """Run an etcd, from when it has a leader; skips the test where none is installed."""
     find("etcd"), find("etcdctl")
     with working_directory() as directory:
-        cluster = EtcdCluster(directory, network or here())
+        cluster = EtcdCluster(directory, network or here(), options, trust)
         for number in range(1, members + 1):
             name = f"etcd-{number}"
-            cluster.members[name] = Member(name, address, free_port("127.0.0.1"), free_port("127.0.0.1"))
+            scheme = "https" if trust else "http"
+            cluster.members[name] = Member(name, address, free_port("127.0.0.1"), free_port("127.0.0.1"), scheme)
         cluster.start()
         try:
             cluster.leader()

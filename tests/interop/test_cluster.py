@@ -108,6 +108,21 @@ def test_without_etcd_all_goes_on_but_changes_and_what_comes_back_agrees(three):
     assert {site.current() for site in three.sites.values()} == {first + 1}
 
 
+def test_a_store_that_hangs_is_one_that_is_away(three):
+    with clients(three, "north", "west"):
+        three.etcd.pause()
+        try:
+            for site in three.sites.values():
+                three.wait("the loss to be seen", lambda site=site: away(site), 30)
+                assert "while the cluster's store is away" in site.attempt("keys", "rotate")[1]
+                assert site.minting().keys() == set(NAMES)
+        finally:
+            three.etcd.go_on()
+        three.agree()
+        three["south"].rotate()
+        three.agree()
+
+
 def test_a_gateway_is_killed_while_keys_rotate(three):
     with clients(three, "north"):
         killed = next(name for name in ("west", "south") if name != three.leader())

@@ -2,9 +2,17 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ntspool.app.sharing import etcd_settings
+from ntspool.app.throwaway import Authority
+from ntspool.config import Store
 from ntspool.errors import ConflictError, StateError, StoreAwayError
 from ntspool.net.etcd import Etcd, EtcdSettings
 from tests.interop.etcd import etcd
@@ -205,3 +213,63 @@ def test_users_see_what_their_roles_allow_and_tokens_are_renewed():
                     await nobody.get("a")
 
         asyncio.run(run())
+
+
+def test_mutual_tls_with_users_takes_a_certificate_without_a_common_name(tmp_path):
+    authority = Authority.make(datetime.now(UTC))
+    ca = tmp_path / "ca.pem"
+    authority.write(ca)
+    for folder in ("named", "server"):
+        (tmp_path / folder).mkdir()
+        authority.issue(["localhost"], ["127.0.0.1"], tmp_path / folder, datetime.now(UTC))
+    named = [tmp_path / "named" / name for name in ("fullchain.pem", "privkey.pem")]
+    server = [tmp_path / "server" / name for name in ("fullchain.pem", "privkey.pem")]
+    nameless = issue_nameless(authority, tmp_path)
+    options = (f"--cert-file={server[0]}", f"--key-file={server[1]}", f"--trusted-ca-file={ca}", "--client-cert-auth")
+    trust = (f"--cacert={ca}", f"--cert={named[0]}", f"--key={named[1]}")
+    with etcd(1, options=options, trust=trust) as alone:
+        alone.control("user", "add", "root:secret")
+        alone.control("user", "grant-role", "root", "root")
+
+        def put(certificate, user="root"):
+            password = tmp_path / "password"
+            password.write_text("secret\n")
+            password.chmod(0o600)
+            shown = {"certificate": certificate[0], "key": certificate[1]} if certificate else {}
+            stated = {"user": user, "password": password} if user else {}
+            store = Store.model_construct(
+                etcd=alone.endpoints, prefix="/test/", ca=ca, **{**NOTHING, **shown, **stated}
+            )
+
+            async def run():
+                async with Etcd(etcd_settings(store)) as client:
+                    await client.put("a", b"x")
+
+            asyncio.run(run())
+
+        put(named, user="")
+        with pytest.raises(StoreAwayError):
+            put(None, user="")
+        alone.control("auth", "enable")
+        put(nameless)
+        with pytest.raises(StateError, match="CommonName of client sending a request against gateway will be ignored"):
+            put(named)
+
+
+NOTHING = {"certificate": None, "key": None, "user": None, "password": None}
+
+
+def issue_nameless(authority, directory):
+    """Write a client's certificate whose subject has no common name, and its key; return their paths."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(
+        authority.certificate.subject, x509.Name([]), key.public_key(), x509.random_serial_number()
+    )
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    names = x509.SubjectAlternativeName([x509.DNSName("gateway.example.com")])
+    issued = builder.add_extension(names, critical=True).sign(authority._key, SHA256())
+    chain, private = directory / "nameless.pem", directory / "nameless.key"
+    chain.write_bytes(issued.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return chain, private

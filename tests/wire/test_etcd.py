@@ -80,7 +80,8 @@ def test_refusals():
     assert etcd.refusal(body).wants_token
     assert etcd.refusal(b'{"error":"etcdserver: revision of auth store is old","code":3}').wants_token
     assert not etcd.refusal(b'{"error":"etcdserver: permission denied","code":7}').wants_token
-    assert etcd.refusal(b"<html>").code == 0
+    assert etcd.refusal(b"CommonName of client\n") == Refusal(0, "CommonName of client")
+    assert etcd.refusal(b"").words == "an answer that is not etcd's"
     assert etcd.refusal(b'{"error":{"message":"words","code":14}}') == Refusal(14, "words")
 
 
