@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from ntspool import __version__, config
+from ntspool.app.publishing import Publisher
 from ntspool.app.sharing import SHARED, etcd_settings, gateway_name
 from ntspool.errors import LocalError, RefusedError, StateError, UnknownError, WireError
 from ntspool.net.checker import Checker
@@ -21,8 +22,9 @@ from ntspool.net.remote import Remote
 from ntspool.net.sealed import Seal
 from ntspool.net.store import FileStore
 from ntspool.pool import cluster, quorum
-from ntspool.pool.cluster import GatewayReport, LivingGateway, Peer
+from ntspool.pool.cluster import GatewayReport, Peer
 from ntspool.pool.keyring import Keyring
+from ntspool.pool.publishing import Gateway
 from ntspool.pool.quorum import Opinion, Verdict
 from ntspool.pool.view import ClusterView, PeerView
 
@@ -55,12 +57,13 @@ class Condition:
 class Following:
     """What to do about what others change: by the entry; `decided` when the verdict is another, `back` after silence.
 
-    They are awaited one after the other; LocalError is logged.
+    They are awaited one after the other; LocalError is logged. `publisher` is told who else is there.
     """
 
     entries: Mapping[str, Callable[[], Awaitable[Any]]]
     decided: Callable[[], None]
     back: Callable[[], None]
+    publisher: Publisher
 
 
 class Cluster:
@@ -130,11 +133,6 @@ class Cluster:
         """Return the other gateways as they are known, those that are no more too."""
         return tuple(each for each in self._everybody() if each.report.name != self.name)
 
-    def living(self) -> tuple[LivingGateway, ...]:
-        """Return the gateways that live, this one among them."""
-        own = (Peer(self._report, alive=True),) if self._report is not None else ()
-        return cluster.living((*self.peers(), *own))
-
     async def forget(self, name: str) -> None:
         """Make all gateways forget one that is no more, so that it holds no rotation up.
 
@@ -152,8 +150,6 @@ class Cluster:
     async def run(self, condition: Callable[[], Condition], following: Following) -> None:
         """Tell the others how this gateway is, and follow what they change, until cancelled."""
         loop = asyncio.get_running_loop()
-        self._news |= following.entries.keys()
-        self._arrived.set()
         self._mirror.listen(lambda names: loop.call_soon_threadsafe(self._note, names))
         await asyncio.gather(self._beat(condition, following), self._follow(following))
 
@@ -197,8 +193,8 @@ class Cluster:
             version=report.version,
             epoch=report.epoch,
             agrees=report.revisions == own,
-            addresses=report.addresses,
-            weight=report.weight,
+            addresses=tuple(map(str, report.published.addresses)) if report.published else (),
+            weight=report.published.weight if report.published else None,
         )
 
     def _everybody(self) -> Iterable[Peer]:
@@ -217,7 +213,7 @@ class Cluster:
             now = condition()
             self._own = now.opinion
             self._judge(following)
-            self._report = self._reported(now)
+            self._report = self._reported(now, following.publisher.own)
             told = {_OPINIONS + self.name: now.opinion.encode(), _REPORTS + self.name: self._report.encode()}
             # The mirror tells what does not work.
             with suppress(StateError):
@@ -254,6 +250,7 @@ class Cluster:
             log.warning("backend outvoted", backend=name, reason=self.verdict.outvoted[name])
         for name in self.verdict.unreachable.keys() - before.unreachable.keys():
             log.warning("backend not reached from here", backend=name, reason=self.verdict.unreachable[name])
+        following.publisher.neighbours = cluster.neighbours(self.peers(), current=self.away is None)
         if self._withdraws(max(health.interval, health.down_interval)) or self.verdict.heeded != before.heeded:
             following.decided()
 
@@ -266,7 +263,7 @@ class Cluster:
         now, before = time.monotonic(), self._withdrawn
         self._missing_since = min(self._missing_since, now) if self.verdict.cut_off else inf
         sure = now - self._missing_since >= round_ + HEARTBEAT
-        others = any(each.ready and each.name != self.name for each in self.living())
+        others = any(each.alive and each.report.ready and not each.report.withdrawn for each in self.peers())
         self._withdrawn = self.verdict.cut_off if sure and others else ""
         if bool(before) == bool(self._withdrawn):
             return False
@@ -292,14 +289,13 @@ class Cluster:
                     continue
             yield name, known[1]
 
-    def _reported(self, condition: Condition) -> GatewayReport:
+    def _reported(self, condition: Condition, published: Gateway | None) -> GatewayReport:
         return GatewayReport(
             name=self.name,
             time=self._clock(),
             started=self._started,
             version=__version__,
-            addresses=tuple(map(str, self.declared.gateway.addresses)),
-            weight=self.declared.gateway.weight,
+            published=published,
             ready=condition.ready,
             withdrawn=self.withdrawn,
             epoch=condition.keyring.current.number,

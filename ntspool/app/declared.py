@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ntspool import config
 from ntspool.app.keykeeper import KeySettings
+from ntspool.app.publishing import PublishSettings
+from ntspool.config.publishing import reachable
 from ntspool.errors import CertificateError, LocalError
 from ntspool.net.admin import AdminPlaces
 from ntspool.net.checksettings import CheckSettings
@@ -19,6 +21,7 @@ from ntspool.pool.health import Rules
 from ntspool.pool.limits import PrefixLimit
 from ntspool.pool.model import Backend, Certificate, LogSettings, Selection, SessionRules
 from ntspool.pool.names import Names
+from ntspool.pool.publishing import Gateway, Publication
 from ntspool.pool.resolving import DnsSettings
 from ntspool.pool.sample import Limits
 from ntspool.pool.shedding import QueueLimit
@@ -67,6 +70,25 @@ def _entry(declared: config.Backend) -> Entry:
 def dns_settings(declared: config.Config) -> DnsSettings:
     """Return which DNS servers are asked, and how long."""
     return DnsSettings(tuple((each.host, each.port) for each in declared.dns.servers), declared.dns.timeout)
+
+
+def publishing(declared: config.Config, listening: Sequence[config.Listen]) -> PublishSettings | None:
+    """Return what is published of a gateway that listens as in `listening`, None for nothing."""
+    publish = declared.dns.publish
+    if publish.server is None or publish.key is None:
+        return None
+    own = Gateway(
+        addresses=publish.addresses or tuple(filter(None, (reachable(each.address.host) for each in listening))),
+        host=publish.host,
+        port=listening[0].address.port,
+        priority=publish.priority,
+        weight=publish.weight,
+    )
+    names = publish.names or (*declared.pool.names, *(name for name, _ in declared.groups))
+    publication = Publication(names, own, publish.ttl, publish.slots)
+    return PublishSettings(
+        (publish.server.host, publish.server.port), publish.key, publish.zone, publication, publish.withdrawn
+    )
 
 
 def selection(declared: config.Config) -> Selection:

@@ -15,6 +15,7 @@ from ntspool.app.certificates import Certificates, load
 from ntspool.app.cluster import Cluster, Condition, Following, condition
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating, Operator
+from ntspool.app.publishing import Publisher
 from ntspool.app.sharing import BACKENDS, fetch_backends, is_shared
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
@@ -103,8 +104,7 @@ class Gateway:
         self._running = AsyncExitStack()
         self._workers = Workers(self._config.state if hand_over else None)
         self._predecessors = Successor(self._config.state)
-        holds_back = self._cluster.holds_back if self._cluster else lambda _after: False
-        self._desk = KeyDesk(self._take_report, holds_back)
+        self._desk = KeyDesk(self._take_report, self._cluster.holds_back if self._cluster else lambda _after: False)
         self._keys = KeyKeeper(
             self._store,
             self._checker,
@@ -118,6 +118,9 @@ class Gateway:
         self._events = EventLog(local, clock)
         self._operating = Operating(store)
         self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock, cluster=self._cluster)
+        self._publisher = Publisher(
+            declared.publishing(self._config, self._listening), local, lambda: self._viewer.ready, clock
+        )
         self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
@@ -142,7 +145,7 @@ class Gateway:
 
     def view(self) -> GatewayView:
         """Return what is shown of this gateway now."""
-        return self._viewer.gateway(self._config, self._listening, self._backends)
+        return self._viewer.gateway(self._config, self._listening, self._backends, self._publisher.view())
 
     async def start(self) -> None:
         """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.
@@ -177,15 +180,11 @@ class Gateway:
             self._follow_names(),
             self._certificates.follow(self.publish),
             self._keys.rotate_when_due(),
+            self._publisher.run(),
         ]
         if self._cluster:
-            follows = {
-                keystore.ENTRY: self._keys.follow,
-                operating.ENTRY: self._operator.follow,
-                BACKENDS: self._follow_file,
-            }
-            following = Following(follows, decided=self._request_publish, back=self._keys.lay_out)
-            routines.append(self._cluster.run(self._condition, following))
+            routines.append(self._cluster.run(self._condition, self._following()))
+        self._running.push_async_callback(self._publisher.withdraw)
         tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
         # From here nothing fails any more: until now, they could have gone on.
@@ -251,6 +250,7 @@ class Gateway:
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
+        self._publisher.settings = declared.publishing(self._config, self._listening)
         set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
         await asyncio.to_thread(self._operating.forget, gone)
@@ -259,10 +259,6 @@ class Gateway:
         await self._workers.resize(declared.worker_count(fresh), self._patience)
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
         return ReloadView(changes, fixed)
-
-    async def _follow_file(self) -> None:
-        if config.load(self._path) != self._config:
-            await self.reload()
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
@@ -295,8 +291,12 @@ class Gateway:
         await self.publish()
 
     def _condition(self) -> Condition:
-        ready = any(each.up for each in self._served.serving)
-        return condition(self._checker, self._keys.settings.life, self._clock(), ready=ready)
+        up = any(each.up for each in self._served.serving)
+        return condition(self._checker, self._keys.settings.life, self._clock(), ready=up)
+
+    def _following(self) -> Following:
+        entries = {keystore.ENTRY: self._keys.follow, operating.ENTRY: self._operator.follow, BACKENDS: self.reload}
+        return Following(entries, self._request_publish, self._keys.lay_out, self._publisher)
 
     async def _watch(self, backends: Iterable[Backend]) -> None:
         await self._checker.watch(backends, self._operating.resting)
@@ -361,6 +361,7 @@ class Gateway:
             selection=declared.selection(self._config),
         )
         self._viewer.note(snapshot)
+        self._publisher.notice()
         return snapshot
 
     def _take_report(self, backend: str) -> None:

@@ -19,6 +19,7 @@ def problems(view: dict[str, Any]) -> list[str]:
     found += _workers(view["workers"])
     found += _certificates(view)
     found += _backends(view)
+    found += _publishing(view)
     if view["vote"] == "no majority":
         found.append("the backends' clocks disagree, and no majority tells who is right")
     if (overdue := overdue_rotation(view["keys"])) is not None:
@@ -45,6 +46,15 @@ def _certificates(view: dict[str, Any]) -> Iterator[str]:
         if left < CERTIFICATE_WARNING:
             ends = f"expired {age(-left)} ago" if left < 0 else f"expires in {age(left)}"
             yield f"the certificate for {', '.join(each['names'])} {ends}"
+
+
+def _publishing(view: dict[str, Any]) -> Iterator[str]:
+    publishing = view.get("publishing") or {}
+    if publishing.get("trouble"):
+        since = age(view["now"] - publishing["since"])
+        yield f"no DNS records can be published at {publishing['server']} for {since}: {publishing['trouble']}"
+    for name in publishing.get("stuck", ()):
+        yield f"a DNS record of {name} should be gone, and stays because it is the last"
 
 
 def _backends(view: dict[str, Any]) -> Iterator[str]:

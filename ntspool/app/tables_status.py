@@ -101,8 +101,18 @@ def _lines(view: dict[str, Any]) -> Iterator[tuple[str, str]]:
         left = each["not_after"] - now
         ends = f"{age(left)} left" if left > 0 else f"expired {age(-left)} ago"
         yield "Certificate", f"{ends}, for {', '.join(each['names'])}"
+    if view.get("publishing"):
+        yield "DNS", _publishing(view["publishing"], now)
     died = f"{workers['deaths']} died, {workers['replaced']} replaced"
     yield "Workers", f"{len(workers['pids'])} of {workers['wanted']}, {died}"
+
+
+def _publishing(publishing: dict[str, Any], now: float) -> str:
+    names, server = ", ".join(publishing["names"]), publishing["server"]
+    if publishing["checked"] is None:
+        return f"{names}: not published yet at {server}"
+    leads = "leads here" if publishing["shown"] else "does NOT lead here"
+    return f"{names} {leads}, seen {age(now - publishing['checked'])} ago at {server}"
 
 
 def _backends(view: dict[str, Any]) -> str:

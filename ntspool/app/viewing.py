@@ -24,6 +24,7 @@ from ntspool.pool.view import (
     CheckView,
     GatewayView,
     HistogramView,
+    PublishingView,
     SessionsView,
     WorkersView,
 )
@@ -67,8 +68,17 @@ class Viewer:
             for name, state in states.items()
         }
 
+    @property
+    def ready(self) -> bool:
+        """Whether the gateway can serve some client, and wants to."""
+        return any(each.up for each in self._snapshot.serving) and not (self._cluster and self._cluster.withdrawn)
+
     def gateway(
-        self, declared: config.Config, listening: Iterable[config.Listen], backends: Sequence[Backend]
+        self,
+        declared: config.Config,
+        listening: Iterable[config.Listen],
+        backends: Sequence[Backend],
+        publishing: PublishingView | None,
     ) -> GatewayView:
         """Return the whole view; `backends` are those of the configuration, with the weights that stand there."""
         snapshot = self._snapshot
@@ -77,7 +87,7 @@ class Viewer:
             now=self._clock(),
             started=self._started,
             revision=snapshot.revision,
-            ready=any(each.up for each in snapshot.serving) and not (self._cluster and self._cluster.withdrawn),
+            ready=self.ready,
             names=declared.pool.names,
             listen=tuple(str(each.address) for each in listening),
             workers=WorkersView(self._workers.wanted, self._workers.pids, self._workers.deaths, self._workers.replaced),
@@ -88,6 +98,7 @@ class Viewer:
             vote=str(self._checker.vote),
             keys=self._keys.status(),
             cluster=self._cluster.view() if self._cluster else None,
+            publishing=publishing,
         )
 
     def sessions(self) -> SessionsView:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, ValidationInfo
 
-from ntspool.config import names, values
+from ntspool.config import names, publishing, values
 from ntspool.config.admission import Limits, Listen
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.pool.model import Address, Balance
@@ -107,14 +107,9 @@ class Store(BaseModel, frozen=True, extra="forbid"):
 
 
 class Gateway(BaseModel, frozen=True, extra="forbid"):
-    """How others know this gateway: its `name`, the host's if that is empty, and where clients find it."""
+    """How the other gateways of a cluster know this one: its `name`, the host's if it is None."""
 
     name: Annotated[Name | None, Field(description=values.NAME)] = None
-    addresses: Annotated[
-        tuple[Annotated[Address, PlainValidator(values.public_address)], ...],
-        Field(description="a list of IP addresses"),
-    ] = ()
-    weight: Annotated[int, PlainValidator(values.weight)] = 10
 
 
 class Control(BaseModel, frozen=True, extra="forbid"):
@@ -157,11 +152,36 @@ class Health(BaseModel, frozen=True, extra="forbid"):
     panic: Annotated[int, PlainValidator(values.percent)] = 50
 
 
+class Publish(BaseModel, frozen=True, extra="forbid"):
+    """Where the pool's names are published, and what they say of this gateway; without `server`, nothing is.
+
+    `zone` is "" if the server is to be asked, `names` empty for all of the pool's and the groups', `addresses` empty
+    for those that are listened on; without a `host`, there are no SRV records. `ttl` in seconds. If `withdrawn`, the
+    gateway serves on and leaves the DNS.
+    """
+
+    server: Annotated[values.Endpoint, PlainValidator(values.dns_server)] | None = None
+    key: FilePath | None = None
+    zone: Annotated[str, PlainValidator(values.dns_name)] = ""
+    names: Annotated[tuple[DnsName, ...], Field(description="a list of DNS names")] = ()
+    addresses: Annotated[
+        tuple[Annotated[Address, PlainValidator(publishing.address)], ...],
+        Field(description="a list of IP addresses"),
+    ] = ()
+    host: Annotated[str, PlainValidator(values.dns_name)] = ""
+    ttl: Annotated[int, PlainValidator(publishing.ttl)] = 60
+    priority: Annotated[int, PlainValidator(publishing.number)] = 0
+    weight: Annotated[int, PlainValidator(publishing.number)] = 10
+    slots: Annotated[bool, PlainValidator(values.flag)] = True
+    withdrawn: Annotated[bool, PlainValidator(values.flag)] = False
+
+
 class Dns(BaseModel, frozen=True, extra="forbid"):
     """The DNS servers to ask, in this order, those of /etc/resolv.conf if none is stated; `timeout` in seconds."""
 
     servers: tuple[Annotated[values.Endpoint, PlainValidator(values.dns_server)], ...] = ()
     timeout: Annotated[float, PlainValidator(values.dns_timeout)] = 2.0
+    publish: Publish = Publish()
 
 
 class Regions(BaseModel, frozen=True, extra="forbid"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ntspool.config import admission, names, values
+from ntspool.config import admission, names, publishing, values
 from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys, Store
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
@@ -45,6 +45,7 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _life(document)
     yield from _store(document)
     yield from _database(document)
+    yield from publishing.check(document)
     yield from _certificates(document)
 
 
@@ -241,7 +242,7 @@ def _certificates(document: Document) -> Iterator[Mistake]:
             usable.append(certificate)
     if not usable or len(usable) < count:
         return
-    for place, name in names.stated(document):
+    for place, name in (*names.stated(document), *publishing.host(document)):
         if not any(covers(dns_names(certificate), name) for certificate in usable):
             yield document.mistake(place, f"no certificate is for {name}; expected one under tls that names it")
 

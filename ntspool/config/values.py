@@ -199,14 +199,6 @@ def user(value: object) -> str:
     raise ValueError(f"{show(value)} is no user; expected the name of a user of etcd")
 
 
-def public_address(value: object) -> Address:
-    """Return an address that clients can be sent to."""
-    found = address(value)
-    if isinstance(found, str):
-        raise ValueError(f"{show(value)} is not an IP address; expected one where clients find this gateway")  # noqa: TRY004
-    return found
-
-
 def whole(lowest: int, highest: int | None = None, otherwise: str = "") -> Callable[[object], int]:
     """Return the parser of a whole number from `lowest` to `highest`; `otherwise` names what else the key takes."""
     bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"

@@ -16,7 +16,7 @@ from prometheus_client.utils import floatToGoString
 from ntspool.net.session import Outcome
 from ntspool.pool.fleet import Mode
 from ntspool.pool.limits import TurnedAway
-from ntspool.pool.view import CertificateView, GatewayView, HistogramView, SessionsView, WorkersView
+from ntspool.pool.view import CertificateView, GatewayView, HistogramView, PublishingView, SessionsView, WorkersView
 
 FAMILIES = ("IPv4", "IPv6")
 """The address families that `GatewayView.panicking` may name."""
@@ -40,6 +40,7 @@ def families(view: GatewayView) -> Iterator[Metric]:
     yield from _workers(view.workers)
     yield from _sessions(view.sessions)
     yield from _keys(view.keys)
+    yield from _publishing(view.publishing)
 
 
 def counter(name: str, text: str, label: str, counts: Mapping[str, int], known: Iterable[str] = ()) -> Metric:
@@ -124,6 +125,20 @@ def _keys(keys: Mapping[str, Any]) -> Iterator[Metric]:
         "key_rotation_interval_seconds", "From one rotation to the next; absent if only on command.", keys.get("rotate")
     )
     yield _optional("key_cookie_life_seconds", "How long a cookie can be spent, at least.", keys.get("life"))
+
+
+def _publishing(publishing: PublishingView | None) -> Iterator[Metric]:
+    """Yield what became of the gateway's DNS records; nothing but names where it publishes none."""
+    shown, failing, checked = (
+        (publishing.shown, bool(publishing.trouble), publishing.checked) if publishing else (None, None, None)
+    )
+    yield _optional("dns_published", "Whether a name of the pool leads to this gateway in the DNS.", shown)
+    yield _optional("dns_publish_failing", "Whether its DNS records could not be seen or changed.", failing)
+    yield _optional("dns_publish_checked_timestamp_seconds", "When they were seen last, in Unix seconds.", checked)
+    updates = CounterMetricFamily("ntspool_dns_updates", "Updates of DNS records, by outcome.", labels=["outcome"])
+    for outcome, count in publishing.updates.items() if publishing else ():
+        updates.add_metric([outcome], count)
+    yield updates
 
 
 def _optional(name: str, text: str, value: float | None) -> Metric:

@@ -60,7 +60,8 @@ class Mirror:
         self._held: dict[str, _Held] = {}
         self._others: Mapping[str, bytes] = {}
         self._following: concurrent.futures.Future[None] | None = None
-        self._tell: Callable[[frozenset[str]], object] = lambda _names: None
+        self._unheard: set[str] = set()
+        self._tell: Callable[[frozenset[str]], object] = self._unheard.update
         self._away: str | None = "it has not been asked yet"
         self._since = time.time()
 
@@ -91,8 +92,9 @@ class Mirror:
         self._following = self._remote.submit(self._follow)
 
     def listen(self, tell: Callable[[frozenset[str]], object]) -> None:
-        """Have `tell` called, in the thread of etcd's client, with the names of what has changed."""
+        """Have `tell` called with the names of what has changed: at once since the start, then by etcd's thread."""
         self._tell = tell
+        tell(frozenset(self._unheard))
 
     def close(self) -> None:
         """Follow no more."""

@@ -5,12 +5,15 @@ Times are Unix seconds by the clock of whoever wrote them; those of two gateways
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from ipaddress import ip_address
 from math import isfinite
+from typing import Any
 
 from ntspool.errors import WireError
 from ntspool.pool.keyring import Keyring
 from ntspool.pool.proofs import Proof
+from ntspool.pool.publishing import Gateway, Neighbours
 
 GONE = 2 * 86400.0
 """Seconds after which a gateway that is not heard of holds no rotation up, or twice a cookie's life if that is more.
@@ -26,7 +29,7 @@ _LONGEST = 256
 class GatewayReport:
     """What a gateway tells of itself, at `time`, as of which all of it holds.
 
-    `addresses` are where clients find it, and `weight` its share of them, for whoever publishes that. `ready` tells
+    `published` is what of it is in the DNS, None if nothing is. `ready` tells
     whether it can serve some client; `withdrawn` why it wants none all the same, empty if it does. `stopped` means
     that it ended in good order, and has minted nothing since. `epoch` is what it takes for the current one.
     `revisions` are short digests of the shared entries that it goes by. `reached` tells, by epoch, since when no
@@ -37,8 +40,7 @@ class GatewayReport:
     time: float
     started: float
     version: str
-    addresses: tuple[str, ...] = ()
-    weight: int = 0
+    published: Gateway | None = None
     ready: bool = False
     withdrawn: str = ""
     stopped: bool = False
@@ -48,7 +50,10 @@ class GatewayReport:
 
     def encode(self) -> bytes:
         """Return the report as gateways share it: one JSON object."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, separators=(",", ":")).encode()
+        told = {"format": _FORMAT, **asdict(self)}
+        if self.published is not None:
+            told["published"]["addresses"] = list(map(str, self.published.addresses))
+        return json.dumps(told, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +62,6 @@ class Peer:
 
     report: GatewayReport
     alive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LivingGateway:
-    """A gateway that lives, for whoever publishes where clients find one; one that is not `ready` wants none."""
-
-    name: str
-    addresses: tuple[str, ...]
-    weight: int
-    ready: bool
 
 
 def decode(data: bytes) -> GatewayReport:
@@ -80,8 +75,7 @@ def decode(data: bytes) -> GatewayReport:
             time=_time(told["time"]),
             started=_time(told["started"]),
             version=_text(told["version"]),
-            addresses=tuple(map(_text, told["addresses"])),
-            weight=int(told["weight"]),
+            published=_published(told["published"]),
             ready=told["ready"] is True,
             withdrawn=_text(told["withdrawn"]),
             stopped=told["stopped"] is True,
@@ -94,12 +88,16 @@ def decode(data: bytes) -> GatewayReport:
     return report
 
 
-def living(peers: Iterable[Peer]) -> tuple[LivingGateway, ...]:
-    """Return the gateways that live, in the order of their names."""
-    alive = sorted((each.report for each in peers if each.alive), key=lambda report: report.name)
-    return tuple(
-        LivingGateway(each.name, each.addresses, each.weight, each.ready and not each.withdrawn) for each in alive
-    )
+def neighbours(peers: Iterable[Peer], *, current: bool) -> Neighbours:
+    """Return the other gateways as the DNS should show them; `current` tells whether it is known who lives."""
+    living, dead = [], []
+    for peer in sorted(peers, key=lambda each: each.report.name):
+        shown, report = peer.report.published, peer.report
+        if shown is not None and peer.alive:
+            living.append(replace(shown, ready=report.ready and not report.withdrawn))
+        elif shown is not None:
+            dead.append(shown)
+    return Neighbours(tuple(living), tuple(dead), current)
 
 
 def reached(keyring: Keyring, proofs: Iterable[Proof], life: float, now: float) -> dict[int, float]:
@@ -147,6 +145,19 @@ def _holds_up(keyring: Keyring, peer: Peer, life: float, now: float) -> str:
     if now - since < life:
         return f"cookies of epoch {forgotten} may be in use for another {life - (now - since):.0f} s"
     return ""
+
+
+def _published(told: Mapping[str, Any] | None) -> Gateway | None:
+    if told is None:
+        return None
+    return Gateway(
+        addresses=tuple(ip_address(_text(each)) for each in told["addresses"]),
+        host=_text(told["host"]),
+        port=int(told["port"]),
+        priority=int(told["priority"]),
+        weight=int(told["weight"]),
+        ready=told["ready"] is True,
+    )
 
 
 def _text(value: object) -> str:

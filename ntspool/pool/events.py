@@ -17,6 +17,10 @@ def _word(*keys: str) -> Callable[[Words], str]:
     return lambda words: next((_text(words[key]) for key in keys if words.get(key)), "")
 
 
+def _rrset(words: Words) -> str:
+    return f"{words['name']} {words['type']}"
+
+
 def _nobody(_words: Words) -> str:
     return ""
 
@@ -44,6 +48,8 @@ _SUBJECTS: Mapping[str, Callable[[Words], str]] = {
     "gateway forgotten": _word("gateway"),
     **dict.fromkeys(("keys rotated", "keys taken over", "epoch revoked"), lambda words: f"epoch {words['epoch']}"),
     **dict.fromkeys(("DNS: changed", "DNS: trouble", "DNS: trouble is over"), _word("name")),
+    **dict.fromkeys(("DNS records changed", "DNS publishing: last records stay"), _rrset),
+    **dict.fromkeys(("DNS publishing: trouble", "DNS publishing: trouble is over"), _word("server")),
     **dict.fromkeys(("worker died", "worker killed"), lambda words: f"worker {words['worker']}"),
     **dict.fromkeys(("configuration changed", "a restart is needed for this change"), _word("key")),
     **dict.fromkeys(

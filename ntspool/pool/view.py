@@ -193,7 +193,8 @@ class PeerView:
     """One gateway of a cluster: what it told at `told` of itself, and whether it lives.
 
     `agrees` tells whether it goes by the same shared state as the gateway that shows this, `withdrawn` why it wants no
-    clients (empty if it does), `stopped` that it ended in good order.
+    clients (empty if it does), `stopped` that it ended in good order. `addresses` and `weight` are what of it is in the
+    DNS; empty and None if nothing is.
     """
 
     name: str
@@ -208,7 +209,7 @@ class PeerView:
     epoch: int
     agrees: bool
     addresses: tuple[str, ...]
-    weight: int
+    weight: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +235,29 @@ class ClusterView:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishingView:
+    """The gateway's records in the DNS: whether `names` lead to it, as of `checked`, and the DNS server's address.
+
+    `trouble` is why that could not be found out or changed `since` then, empty if it could. `stuck` are names where a
+    record only stays because it is the last. `updates` counts those done, overtaken by another gateway's, and failed.
+    """
+
+    server: str
+    names: tuple[str, ...]
+    shown: bool
+    checked: float | None
+    trouble: str
+    since: float | None
+    stuck: tuple[str, ...]
+    updates: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayView:
     """One gateway as it is now. `keys` is what `ntspool keys status` shows (see KeyKeeper.status).
 
     `ready` tells whether it can serve some client; `panicking` names the address families in panic; `vote` is the mode
-    of the offset vote. `cluster` is None for a gateway that is alone.
+    of the offset vote; `publishing` is None for a gateway that is not published in the DNS, `cluster` for one alone.
     """
 
     version: str
@@ -256,3 +275,4 @@ class GatewayView:
     vote: str
     keys: Mapping[str, object]
     cluster: ClusterView | None = None
+    publishing: PublishingView | None = None

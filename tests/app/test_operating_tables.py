@@ -18,6 +18,16 @@ from tests.app import views
 from tests.app.scripted import command, scripted
 from tests.app.views import DAY, NOW
 
+PUBLISHING = {
+    "server": "192.0.2.53 port 53",
+    "names": ["ntp-pool.example.com"],
+    "shown": True,
+    "checked": NOW - 12,
+    "trouble": "",
+    "since": None,
+    "stuck": [],
+    "updates": {"done": 1, "overtaken": 0, "failed": 0},
+}
 GOLDEN = Path(__file__).with_name("golden")
 COMMANDS = {
     "status": ("status",),
@@ -94,12 +104,33 @@ def test_nothing_wrong_is_nothing_shown():
             "the certificate for a.example, b.example expired 3d ago",
         ),
         ({"workers": {"wanted": 2, "pids": [7], "deaths": 0, "replaced": 0}}, "1 of 2 workers run"),
+        (
+            {"publishing": {**PUBLISHING, "trouble": "Connection refused", "since": NOW - 300}},
+            "no DNS records can be published at 192.0.2.53 port 53 for 5m: Connection refused",
+        ),
+        (
+            {"publishing": {**PUBLISHING, "stuck": ["ntp-pool.example.com"]}},
+            "a DNS record of ntp-pool.example.com should be gone, and stays because it is the last",
+        ),
     ],
 )
 def test_each_problem_is_told(more, told):
     view = {**views.well(), **more}
     assert problems(view) == [told]
     assert f"Problem         : {told}\n" in tables_status.status_page(view, [])
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({}, "ntp-pool.example.com leads here, seen 12s ago at 192.0.2.53 port 53"),
+        ({"shown": False}, "ntp-pool.example.com does NOT lead here, seen 12s ago at 192.0.2.53 port 53"),
+        ({"checked": None}, "ntp-pool.example.com: not published yet at 192.0.2.53 port 53"),
+    ],
+)
+def test_where_the_dns_leads_is_told(more, told):
+    page = tables_status.status_page({**views.well(), "publishing": {**PUBLISHING, **more}}, [])
+    assert f"DNS             : {told}\n" in page
 
 
 def test_what_an_operator_has_taken_out_is_no_problem():

@@ -134,6 +134,7 @@ ELSEWHERE = {
     "for n in": "the same",
     "runuser": "who runs the tests need not be root; the command itself is run",
     "source": "the shell's",
+    **dict.fromkeys(("tsig-keygen", "pdnsutil"), "DNS servers' own"),
     "chronyc": "tests/interop/clients.py reads what it prints",
     "python": "benchmarks; tests/benches has their parts",
     "perf": "not ours",

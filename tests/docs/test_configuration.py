@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from ntspool.app.throwaway import Authority
 from ntspool.config import Config, load
 from tests.docs.manual import DOCS, blocks, inline_code, pages
+from tests.interop.nameservers import write_key
 from tests.net.mmdb import mmdb, place
 
 _ROW = re.compile(r"^\| `([^`]+)` \| (.*?) \|", re.MULTILINE)
@@ -78,12 +79,13 @@ def folder(tmp_path_factory):
     names = ["ntp.example.com", "*.example.com", "*.ntp-pool.example.com"]
     Authority.make(datetime.now(UTC)).issue(names, [], folder, datetime.now(UTC))
     (folder / "GeoLite2-Country.mmdb").write_bytes(mmdb({"198.51.100.0/24": place("DE", "EU")}))
+    write_key(folder / "tsig.key")
     return folder
 
 
 def loaded(text, folder):
     path = folder / "backends.yaml"
-    path.write_text(text.replace("/etc/ntspool/tls", str(folder)))
+    path.write_text(text.replace("/etc/ntspool/tls", str(folder)).replace("/etc/ntspool/tsig", f"{folder}/tsig"))
     return load(path)
 
 

@@ -115,7 +115,7 @@ def sites(
                 config.write(
                     f"keys: {{rotate: off, life: {life:g}s, encryption_key: {key}}}\n"
                     f'control: {{listen: ["127.0.0.1:{control}"]}}\n'
-                    f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}, addresses: [192.0.2.1]}}\n"
+                    f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}}}\n"
                 )
             made.sites[name] = Site(pool, life, control, stack, name=name)
         first = made.sites[names[0]]

@@ -13,6 +13,7 @@ from ntspool.pool.view import (
     GatewayView,
     HistogramView,
     PeerView,
+    PublishingView,
     SessionsView,
     WorkersView,
 )
@@ -166,6 +167,16 @@ def gateway(**changes):
         vote="majority",
         keys=keys("ntp-1", "ntp-2"),
         cluster=cluster(),
+        publishing=PublishingView(
+            server="192.0.2.53 port 53",
+            names=("pool.example.com",),
+            shown=True,
+            checked=NOW - 12,
+            trouble="",
+            since=None,
+            stuck=(),
+            updates={"done": 15, "overtaken": 1, "failed": 0},
+        ),
     )
     return replace(well, **changes)
 
@@ -231,6 +242,19 @@ _backends = st.builds(
 _certificates = st.builds(CertificateView, names=_lists(_texts), not_after=_floats)
 
 
+_publishings = st.builds(
+    PublishingView,
+    server=_texts,
+    names=st.just(()),
+    shown=st.booleans(),
+    checked=_maybe,
+    trouble=_texts,
+    since=_maybe,
+    stuck=st.just(()),
+    updates=_tallies,
+)
+
+
 @st.composite
 def any_gateway(draw):
     """Draw a view with any names, causes and figures, and keys for some of its backends and for a stranger."""
@@ -252,6 +276,7 @@ def any_gateway(draw):
         panicking=draw(_lists(_texts)),
         vote=draw(_texts),
         keys=draw(st.sampled_from([{}, keys(), keys(*known), keys(*known, rotate=None)])),
+        publishing=draw(st.none() | _publishings),
     )
 
 

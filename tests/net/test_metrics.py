@@ -110,6 +110,10 @@ def value(view, name, /, **labels):
         ("cluster_backend_disputed", {"backend": "ntp-1", "here": "yes"}, 1),
         ("cluster_backend_disputed", {"backend": "ntp-2", "here": "no"}, 1),
         ("cluster_withdrawn", {}, 0),
+        ("dns_published", {}, 1),
+        ("dns_publish_failing", {}, 0),
+        ("dns_publish_checked_timestamp_seconds", {}, NOW - 12),
+        ("dns_updates_total", {"outcome": "overtaken"}, 1),
     ],
 )
 def test_what_a_gateway_tells(name, labels, expected):
@@ -129,6 +133,8 @@ def test_what_a_gateway_tells(name, labels, expected):
         ({"cluster": None}, "store_reached", {}, None),
         ({"cluster": cluster(away="no answer")}, "store_reached", {}, 0),
         ({"cluster": cluster(withdrawn="cut off")}, "cluster_withdrawn", {}, 1),
+        ({"publishing": None}, "dns_published", {}, None),
+        ({"publishing": replace(gateway().publishing, trouble="REFUSED")}, "dns_publish_failing", {}, 1),
     ],
 )
 def test_what_a_gateway_tells_in_other_circumstances(changes, name, labels, expected):

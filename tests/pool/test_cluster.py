@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 
 from ntspool.errors import WireError
 from ntspool.pool import cluster
-from ntspool.pool.cluster import GONE, GatewayReport, LivingGateway, Peer, decode, living, obstacles, reached
+from ntspool.pool.cluster import GONE, GatewayReport, Peer, decode, neighbours, obstacles, reached
 from ntspool.pool.keyring import create
 from ntspool.pool.proofs import Proof, accepted
+from ntspool.pool.publishing import Gateway, Neighbours
 
 LIFE = 100.0
 
@@ -88,14 +90,18 @@ def test_what_was_reached_is_what_all_addresses_reached():
     assert reached(keyring, [], LIFE, 30.0) == dict.fromkeys((epoch.number for epoch in keyring.epochs), 0.0)
 
 
-def test_who_lives_is_told_to_whoever_publishes_it():
-    north = replace(REPORT, name="north", addresses=("192.0.2.1",), weight=5, ready=True)
-    south = replace(REPORT, ready=True, withdrawn="cut off")
-    peers = [Peer(south, alive=True), Peer(north, alive=True), Peer(replace(north, name="west"), alive=False)]
-    assert living(peers) == (
-        LivingGateway("north", ("192.0.2.1",), 5, ready=True),
-        LivingGateway("south", (), 0, ready=False),
-    )
+def test_who_lives_and_who_does_not_is_told_to_the_dns():
+    shown = Gateway((ip_address("192.0.2.1"),), weight=5)
+    north = replace(REPORT, name="north", published=shown, ready=True)
+    peers = [
+        Peer(replace(north, name="south", withdrawn="cut off"), alive=True),
+        Peer(north, alive=True),
+        Peer(replace(north, name="west"), alive=False),
+        Peer(replace(north, name="east", published=None), alive=True),
+    ]
+    hidden = replace(shown, ready=False)
+    assert neighbours(peers, current=True) == Neighbours((shown, hidden), (shown,), current=True)
+    assert not neighbours(peers, current=False).current
 
 
 words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=9)
@@ -106,8 +112,16 @@ reports = st.builds(
     time=times,
     started=times,
     version=words,
-    addresses=st.lists(words, max_size=3).map(tuple),
-    weight=st.integers(0, 256),
+    published=st.none()
+    | st.builds(
+        Gateway,
+        addresses=st.lists(st.ip_addresses(), max_size=3).map(tuple),
+        host=words,
+        port=st.integers(1, 65535),
+        priority=st.integers(0, 65535),
+        weight=st.integers(0, 65535),
+        ready=st.booleans(),
+    ),
     ready=st.booleans(),
     withdrawn=words,
     stopped=st.booleans(),

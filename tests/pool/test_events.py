@@ -39,6 +39,14 @@ ADDRESS = {"backend": "ntp-1", "address": "192.0.2.1"}
             ("a.example", "", "192.0.2.1", "192.0.2.2, ::1"),
         ),
         (
+            {"event": "DNS publishing: trouble", "server": "192.0.2.53 port 53", "reason": "REFUSED"},
+            ("192.0.2.53 port 53", "REFUSED", "", ""),
+        ),
+        (
+            {"event": "DNS records changed", "name": "p.example", "type": "A", "before": [], "after": ["192.0.2.1"]},
+            ("p.example A", "", "", "192.0.2.1"),
+        ),
+        (
             {"event": "reload refused, the old configuration stays", "mistakes": ["a:1: x", "a:2: y"]},
             ("", "a:1: x, a:2: y", "", ""),
         ),
