@@ -163,6 +163,7 @@ def test_changes_come_in_once_and_in_order(tmp_path):
     mirror = started(tmp_path, etcd)
     told = []
     mirror.listen(told.append)
+    assert told.pop() == {"orders", "gateways/north"}, "what came in before anybody listened"
     etcd.write("orders", b"two")
     late = etcd.tell("orders")
     etcd.write("orders", b"three")
