@@ -47,7 +47,7 @@ SHORTEST_RETRY, LONGEST_RETRY = 5.0, 300.0
 DEADLINE = 10.0
 """Seconds in which the server must have answered all there is to ask, and done all there is to change."""
 
-FAREWELL = 3.0
+FAREWELL = 5.0
 """The same at the end of the gateway: a dead server must not hold up a stop."""
 
 ROUNDS = 5

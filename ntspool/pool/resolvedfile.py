@@ -29,7 +29,7 @@ def decode(data: bytes) -> dict[Question, Known]:
         if held["version"] != _VERSION:
             raise StateError(f"version {held['version']} is not known here")
         return {_question(name, kept): recalled(_records(kept)) for name, kept in held["names"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise StateError("not written by ntspool, or damaged") from error
 
 

@@ -25,6 +25,7 @@ RUNBOOK = {
     "keyring-lost",
     "gateway-lost",
     "clock-wrong",
+    "dns-not-published",
     "rotation-waits",
     "overload",
 }

@@ -14,6 +14,7 @@ _RUNBOOK = {
     "keyring-lost",
     "gateway-lost",
     "clock-wrong",
+    "dns-not-published",
     "rotation-waits",
     "overload",
 }

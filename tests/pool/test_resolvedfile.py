@@ -38,6 +38,7 @@ def test_only_what_is_asked_for_is_kept():
         b'{"version": 1, "names": {"a": {"A": ["x"]}}}',
         b'{"version": 1, "names": {"a": {"AAAA": ["192.0.2.1"]}}}',
         b'{"version": 1, "names": {"a": {"SRV": [[1, 2]]}}}',
+        b'{"version": 1, "names": {"a": {"SRV": [[Infinity, 2, 3, "b"]]}}}',
         b'{"version": 1, "names": {"a": {"TXT": ["x"]}}}',
         b'{"version": 1, "names": {"a": 3}}',
         b"[" * 100_000,

@@ -111,7 +111,7 @@ def endless_loops_ended():
 
 @dataclass(frozen=True)
 class Target:
-    """`check` takes a case's bytes and its generator; it may raise WireError, and AssertionError when it is let down.
+    """`check` takes a case's bytes and its generator; it may raise `refusals`, and AssertionError when it is let down.
 
     `lengths` tells where in some bytes the 16-bit length fields are.
     """
@@ -121,6 +121,15 @@ class Target:
     samples: Sequence[bytes]
     check: Callable[[bytes, Random], object]
     lengths: Callable[[bytes], Sequence[int]] = lambda _: ()
+    refusals: tuple[type[Exception], ...] = (WireError,)
+
+    def try_one(self, data, rng):
+        """Tell whether a case was taken, and not refused; raises whatever else came out."""
+        try:
+            self.check(data, rng)
+        except self.refusals:
+            return False
+        return True
 
     def case(self, number, seed=SEED):
         """Return the bytes of a case and its generator."""
@@ -140,9 +149,7 @@ class Target:
                 data, rng = self.case(number, seed)
                 try:
                     signal.setitimer(signal.ITIMER_VIRTUAL, SLOWEST)
-                    self.check(data, rng)
-                except WireError:
-                    refused += 1
+                    refused += not self.try_one(data, rng)
                 except Exception as error:
                     where = f"seed {seed}, target {self.name!r}, case {number}: {len(data)} bytes, {data[:400].hex()}"
                     raise AssertionError(f"{type(error).__name__} at {where}") from error

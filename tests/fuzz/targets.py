@@ -1,0 +1,14 @@
+"""Every decoder of bytes that somebody else wrote, by the name of its target."""
+
+from tests.fuzz import cookies, files, messages, negotiation, packets
+
+TARGETS = {
+    each.name: each
+    for each in (
+        *negotiation.TARGETS,
+        *packets.TARGETS,
+        *cookies.TARGETS,
+        *files.TARGETS,
+        *messages.TARGETS,
+    )
+}

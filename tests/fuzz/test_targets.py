@@ -1,0 +1,73 @@
+"""200,000 cases of bytes from outside, mostly mutated good ones, and all that guided runs have kept.
+
+A refusal and nothing else comes out, and soon.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from random import Random
+
+import pytest
+
+from ntspool.errors import WireError
+from tests.fuzz import corpus, engine
+from tests.fuzz.engine import Target
+from tests.fuzz.targets import TARGETS
+
+
+def test_there_are_200_000_cases():
+    assert sum(target.cases for target in TARGETS.values()) >= 200_000
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
+def test_nothing_but_refusals_comes_out(target):
+    refused = target.run()
+    # Else it would try only one of the two ways.
+    assert 0.05 < refused / target.cases < 0.99
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
+def test_what_guided_runs_have_kept_does_no_harm(target):
+    cases = corpus.load(target.name)
+    assert cases
+    for case in cases:
+        target.try_one(case, Random(case))
+
+
+def test_no_corpus_is_left_of_a_target_that_is_no_more():
+    assert {path.name for path in corpus.FOLDER.iterdir()} == {corpus.path_of(name).name for name in TARGETS}
+
+
+def test_a_guided_run_finds_nothing_in_a_thousand_cases(tmp_path):
+    pytest.importorskip("atheris")
+    options = ["-runs=1000", f"-artifact_prefix={tmp_path}/"]
+    command = [sys.executable, "-m", "tests.fuzz.guided", "NTS-KE request", *options]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+
+
+def test_an_endless_case_is_ended_and_told(monkeypatch):
+    def check(data, _):
+        while data:
+            pass
+
+    monkeypatch.setattr(engine, "SLOWEST", 0.02)
+    with pytest.raises(AssertionError, match=r"^TimeoutError at seed 8915, target 'planted', case 0: "):
+        Target("planted", 1, [b"abcd"], check).run()
+
+
+def test_a_case_that_is_let_down_is_told_and_can_be_made_again():
+    def check(data, _):
+        if len(data) > 10:
+            raise WireError("too long")
+        if len(data) > 4:
+            raise IndexError
+
+    target = Target("planted", 1000, [b"abcd"], check)
+    with pytest.raises(
+        AssertionError, match=r"^IndexError at seed 5, target 'planted', case \d+: \d+ bytes, "
+    ) as caught:
+        target.run(seed=5)
+    number, data = re.search(r"case (\d+): .*, ([0-9a-f]+)$", str(caught.value)).groups()
+    assert target.case(int(number), seed=5)[0].hex() == data
