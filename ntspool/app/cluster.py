@@ -16,7 +16,7 @@ from ntspool.app.sharing import SHARED, etcd_settings, gateway_name
 from ntspool.errors import LocalError, RefusedError, StateError, UnknownError, WireError
 from ntspool.net.checker import Checker
 from ntspool.net.checkstatus import Status
-from ntspool.net.membership import Membership
+from ntspool.net.membership import ALIVE, Membership
 from ntspool.net.mirror import Mirror
 from ntspool.net.remote import Remote
 from ntspool.net.sealed import Seal
@@ -171,7 +171,7 @@ class Cluster:
             away=self.away,
             since=self._mirror.since,
             leader=self._membership.leader,
-            gateways=tuple(self._peer_view(each) for each in everybody),
+            gateways=tuple(self._peer_view(each, self._report) for each in everybody),
             outvoted=self.verdict.outvoted,
             unreachable=self.verdict.unreachable,
             withdrawn=self.withdrawn,
@@ -179,8 +179,8 @@ class Cluster:
             seconds=dict(sorted(self._remote.counts.seconds.items())),
         )
 
-    def _peer_view(self, peer: Peer) -> PeerView:
-        report, own = peer.report, self._revisions()
+    def _peer_view(self, peer: Peer, own: GatewayReport | None) -> PeerView:
+        report = peer.report
         return PeerView(
             name=report.name,
             alive=peer.alive,
@@ -192,7 +192,7 @@ class Cluster:
             started=report.started,
             version=report.version,
             epoch=report.epoch,
-            agrees=report.revisions == own,
+            agrees=own is not None and report.revisions == own.revisions,
             addresses=tuple(map(str, report.published.addresses)) if report.published else (),
             weight=report.published.weight if report.published else None,
         )
@@ -210,14 +210,18 @@ class Cluster:
 
     async def _beat(self, condition: Callable[[], Condition], following: Following) -> None:
         while True:
-            now = condition()
-            self._own = now.opinion
-            self._judge(following)
-            self._report = self._reported(now, following.publisher.own)
-            told = {_OPINIONS + self.name: now.opinion.encode(), _REPORTS + self.name: self._report.encode()}
-            # The mirror tells what does not work.
-            with suppress(StateError):
-                await self._membership.tell(told)
+            try:
+                now = condition()
+                self._own = now.opinion
+                self._judge(following)
+                self._report = self._reported(now, following.publisher.own)
+                told = {_OPINIONS + self.name: now.opinion.encode(), _REPORTS + self.name: self._report.encode()}
+                # The mirror tells what does not work.
+                with suppress(StateError):
+                    await self._membership.tell(told)
+            except Exception:
+                # Who reports no more would count as dead, and nobody would know why.
+                log.exception("heartbeat broke")
             await asyncio.sleep(HEARTBEAT)
 
     async def _follow(self, following: Following) -> None:
@@ -225,16 +229,23 @@ class Cluster:
             await self._arrived.wait()
             self._arrived.clear()
             news, self._news = self._news, set()
-            self._notice(following)
+            flipped = self._notice(following)
             for name in sorted(news & following.entries.keys()):
                 try:
                     await following.entries[name]()
                 except LocalError as error:
                     log.error("not taken over from the cluster", entry=name, reason=str(error))
-            self._judge(following)
+                except Exception:
+                    log.exception("taking over from the cluster broke", entry=name)
+            # The rest can wait for the next heartbeat: with many gateways and backends, to judge takes its time.
+            if flipped or any(name.startswith((_OPINIONS, ALIVE)) for name in news):
+                self._judge(following)
 
-    def _notice(self, following: Following) -> None:
-        """Say that the store is away or back: in this thread, for what is logged may become an event."""
+    def _notice(self, following: Following) -> bool:
+        """Say that the store is away or back, and tell whether that is new.
+
+        It is said in this thread, for what is logged may become an event.
+        """
         away, was_away = self.away, self._was_away
         self._was_away = away is not None
         if away is not None and not was_away:
@@ -242,6 +253,7 @@ class Cluster:
         elif away is None and was_away:
             log.info("the cluster's store is back")
             following.back()
+        return (away is not None) != was_away
 
     def _judge(self, following: Following) -> None:
         health = self.declared.health

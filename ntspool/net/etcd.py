@@ -4,11 +4,11 @@ import asyncio
 import ssl
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import aiohttp
 
@@ -24,6 +24,8 @@ DEADLINE: Final = 5.0
 
 LARGEST_ANSWER: Final = 16 * 1024 * 1024
 """Bytes; etcd takes no request above 1.5 MiB, but reads may return many keys."""
+
+T = TypeVar("T")
 
 _NO_END = aiohttp.ClientTimeout(total=None, sock_connect=ATTEMPT)
 _PLAINLY_REFUSED = (400, 0)  # the answer to a certificate with a common name, which is no JSON
@@ -77,17 +79,17 @@ class Etcd:
 
     async def get(self, name: str) -> Kept | None:
         """Return a key, None when there is none."""
-        found, _ = wire.kept(await self._call("get", "kv/range", wire.read(self._key(name))))
+        found, _ = await self._call("get", "kv/range", wire.read(self._key(name)), wire.kept)
         return self._ours(found[0]) if found else None
 
     async def read_all(self) -> tuple[tuple[Kept, ...], int]:
         """Return all keys, and the revision that this is the state of: watch from the next one on."""
-        found, revision = wire.kept(await self._call("get", "kv/range", wire.read_all(self._settings.prefix)))
+        found, revision = await self._call("get", "kv/range", wire.read_all(self._settings.prefix), wire.kept)
         return tuple(map(self._ours, found)), revision
 
     async def put(self, name: str, data: bytes, lease: int = 0) -> int:
         """Write a key, whatever it held; return its revision. With a `lease` it goes when that ends."""
-        return wire.written(await self._call("put", "kv/put", wire.put(self._key(name), data, lease)))
+        return await self._call("put", "kv/put", wire.put(self._key(name), data, lease), wire.written)
 
     async def put_if(self, name: str, data: bytes, revision: int, lease: int = 0) -> int:
         """Write a key if it still has `revision` (0: if there is none), and return its new one.
@@ -95,7 +97,7 @@ class Etcd:
         Raises ConflictError when somebody else was faster.
         """
         body = wire.put_if(self._key(name), data, revision, lease)
-        outcome = wire.outcome(await self._call("put_if", "kv/txn", body))
+        outcome = await self._call("put_if", "kv/txn", body, wire.outcome)
         if outcome.done:
             return outcome.revision
         if outcome.held is not None and outcome.held.data == data and outcome.held.revision > revision:
@@ -106,20 +108,20 @@ class Etcd:
 
     async def delete(self, name: str) -> None:
         """Delete a key, if it is there."""
-        await self._call("delete", "kv/deleterange", wire.delete(self._key(name)))
+        await self._call("delete", "kv/deleterange", wire.delete(self._key(name)), wire.written)
 
     async def grant(self, seconds: int) -> int:
         """Return a new lease of so many seconds."""
-        return wire.granted(await self._call("lease", "lease/grant", wire.grant(seconds)))
+        return await self._call("lease", "lease/grant", wire.grant(seconds), wire.granted)
 
     async def keep_alive(self, lease: int) -> bool:
         """Let a lease last anew; tell whether there still is one."""
-        return wire.kept_alive(await self._call("lease", "lease/keepalive", wire.lease(lease))) > 0
+        return await self._call("lease", "lease/keepalive", wire.lease(lease), wire.kept_alive) > 0
 
     async def revoke(self, lease: int) -> None:
         """End a lease, and with it the keys that it holds."""
         with suppress(_LeaseEndedError):
-            await self._call("lease", "lease/revoke", wire.lease(lease))
+            await self._call("lease", "lease/revoke", wire.lease(lease), wire.written)
 
     async def watch(self, revision: int, patience: float) -> AsyncIterator[Watched]:
         """Yield what changes from `revision` on, the first message as soon as the watch stands.
@@ -149,16 +151,18 @@ class Etcd:
             # Whoever fell silent is not the first to be asked again.
             self._endpoints = [*self._endpoints[1:], self._endpoints[0]]
 
-    async def _call(self, operation: str, path: str, body: bytes) -> bytes:
+    async def _call(self, operation: str, path: str, body: bytes, parse: Callable[[bytes], T]) -> T:
         began, result = time.monotonic(), "away"
         try:
             async with asyncio.timeout(DEADLINE):
                 if not self._token:
                     await self._authenticate()
-                answer = await self._ask(path, body)
+                answer = parse(await self._ask(path, body))
             result = "ok"
         except TimeoutError as error:
             raise StoreAwayError(f"the cluster's store does not answer: nothing in {DEADLINE:g} s") from error
+        except WireError as error:
+            raise StoreAwayError(f"the cluster's store does not answer as etcd does: {error}") from error
         except StoreAwayError:
             raise
         except StateError:

@@ -19,7 +19,8 @@ LEASE: Final = 10
 LEADER: Final = "leader"
 """The key with whose turn it is to lead: it is the first to write it, and goes with its lease."""
 
-_ALIVE = "alive/"
+ALIVE: Final = "alive/"
+"""What the keys begin with that leases hold, each with a gateway's name."""
 
 log = structlog.get_logger()
 
@@ -54,7 +55,7 @@ class Membership:
 
     def alive(self, name: str) -> bool:
         """Tell whether the lease of a gateway held when the store was last heard of."""
-        return f"{_ALIVE}{name}" in self._mirror.others
+        return f"{ALIVE}{name}" in self._mirror.others
 
     async def tell(self, told: Mapping[str, bytes]) -> None:
         """Say that we live, and have the others know `told`, by key; raises StateError when that is not possible."""
@@ -78,12 +79,12 @@ class Membership:
         if not self._lease or not await etcd.keep_alive(self._lease):
             self._lease = await etcd.grant(LEASE)
             self._told.clear()
-            await etcd.put(_ALIVE + self._name, self._self, self._lease)
-        elif self._mirror.others.get(_ALIVE + self._name, self._self) != self._self and self._mirror.away is None:
+            await etcd.put(ALIVE + self._name, self._self, self._lease)
+        elif self._mirror.others.get(ALIVE + self._name, self._self) != self._self and self._mirror.away is None:
             if not self._twin:
                 log.error("another gateway has this one's name; give each its own (gateway.name)", name=self._name)
             self._twin = True
-            await etcd.put(_ALIVE + self._name, self._self, self._lease)
+            await etcd.put(ALIVE + self._name, self._self, self._lease)
         self._leased_until = began + LEASE
         await self._put(etcd, told)
         if LEADER not in self._mirror.others:

@@ -189,8 +189,10 @@ class Mirror:
         changed = set()
         for change in changes:
             if change.key in self._shared.names:
-                # Nobody deletes one; if somebody did, the last that is known of it is better than nothing.
-                if change.data is not None and self._take(Kept(change.key, change.data, change.revision)):
+                if change.data is None:
+                    # Nobody of us deletes one; the last that is known of it is better than nothing, and given back.
+                    raise StoreAwayError(f"somebody has deleted {change.key}")
+                if self._take(Kept(change.key, change.data, change.revision)):
                     changed.add(change.key)
                 continue
             changed.add(change.key)

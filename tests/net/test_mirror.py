@@ -173,5 +173,9 @@ def test_changes_come_in_once_and_in_order(tmp_path):
     assert told == [{"orders"}]
     mirror._apply((Change("gateways/south", b"hello", 20), Change("gateways/north", None, 21)))
     assert mirror.others == {"gateways/south": b"hello"}
-    mirror._apply((Change("orders", None, 22),))
+    with pytest.raises(StoreAwayError, match="somebody has deleted orders"):
+        mirror._apply((Change("orders", None, 22),))
     assert mirror.get("orders")[0] == b"three", "the last that is known is better than nothing"
+    del etcd.held["orders"]
+    asyncio.run(mirror._synchronize(etcd))
+    assert etcd.held["orders"].data == b"three", "and is given back"
