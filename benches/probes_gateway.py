@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--backends", type=int, default=1000)
     parser.add_argument("--interval", type=float, default=16.0)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--history", default="{}", help="as in backends.yaml")
     words = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * words.backends + 1024), hard))
@@ -42,7 +43,7 @@ def main() -> None:
     ]
     with laid_out([Member("none", ("127.0.0.1",))], health=f"{{interval: {words.interval}s}}") as pool:
         head, _, _ = pool.config.read_text().partition("backends:\n")
-        pool.config.write_text(f"{head}backends:\n{''.join(lines)}")
+        pool.config.write_text(f"{head}history: {words.history}\nbackends:\n{''.join(lines)}")
         keyring = key_store(pool.config).load_or_create(time.time())
         responders = multiprocessing.get_context("fork").Process(target=serve, args=(sockets, keyring), daemon=True)
         responders.start()

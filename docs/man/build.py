@@ -95,7 +95,8 @@ def _option(option: click.Parameter) -> str:
     said = _prose(option.help or "")
     if option.show_default and "[default" not in said:
         said = f"{said}{' ' if said else ''}Default: {option.default}."
-    return f"**{', '.join(sorted(option.opts, key=len, reverse=True))}**{metavar}\n: {said or 'See the manual.'}\n"
+    names = sorted([*option.opts, *option.secondary_opts], key=len, reverse=True)
+    return f"**{', '.join(names)}**{metavar}\n: {said or 'See the manual.'}\n"
 
 
 def _metavar(option: click.Option) -> str:

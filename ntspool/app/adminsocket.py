@@ -20,18 +20,26 @@ def find_socket(path: Path) -> Path:
 
     Raises ConfigError when that cannot be read.
     """
+    stated, folder = _read(path), path.absolute().parent
+    if socket := stated.get(("admin", "socket")):
+        return folder / socket
+    return find_state(path) / "admin.sock"
+
+
+def find_state(path: Path) -> Path:
+    """Return the state folder of the gateway that is configured by the file at `path`; raises ConfigError as above."""
+    return path.absolute().parent / (_read(path).get(("state",)) or _STATE)
+
+
+def _read(path: Path) -> dict[tuple[str, ...], str]:
     try:
         with path.open("rb") as file:
-            stated = _first(_texts(yaml.parse(file, Loader=_LOADER)))
+            return _first(_texts(yaml.parse(file, Loader=_LOADER)))
     except OSError as error:
         raise ConfigError([f"{path}:1: cannot be read: {error.strerror}; expected a YAML file"]) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         wrong = f"{path}: not YAML; `ntspool check-config {path}` tells where, --socket does without it"
         raise ConfigError([wrong]) from error
-    folder = path.absolute().parent
-    if socket := stated.get(("admin", "socket")):
-        return folder / socket
-    return folder / (stated.get(("state",)) or _STATE) / "admin.sock"
 
 
 def _first(texts: Iterable[tuple[tuple[str, ...], str]]) -> dict[tuple[str, ...], str]:

@@ -2,8 +2,10 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +23,9 @@ _SOCKET_VARIABLE = "NTSPOOL_SOCKET"
 DEFAULT_CONFIG = Path("/etc/ntspool/backends.yaml")
 COMPLETION_TIMEOUT = 0.5
 """Seconds in which a gateway must name its backends to a shell."""
+
+_HOST_PORT = re.compile(r"(?:\[(?P<ipv6>[^][]+)\]|(?P<host>[^][:]+))(?::(?P<port>[0-9]{1,5}))?")
+_KE_PORT = 4460
 
 config_option = click.option("--config", "-c", "path", type=FILE, default=DEFAULT_CONFIG, show_default=True)
 _socket_option = click.option(
@@ -124,3 +129,27 @@ def _socket(path: Path, socket: Path | None) -> Path:
     from ntspool.app.adminsocket import find_socket
 
     return find_socket(path)
+
+
+def host_port(value: str, default_port: int | None = None) -> tuple[str, int]:
+    """Split `HOST`, `HOST:PORT`, an IPv6 literal, or one in brackets with a port; raises BadParameter."""
+    host, port = value, default_port
+    if not _is_ipv6(value):
+        match = _HOST_PORT.fullmatch(value)
+        host = match["ipv6"] or match["host"] if match else ""
+        port = int(match["port"]) if match and match["port"] else default_port
+    if not host or port is None or not 0 < port < 65536:
+        raise click.BadParameter(f"{value!r}; expected for example 192.0.2.1:4460 or [2001:db8::1]:4460")
+    return host, port
+
+
+def ke_server(value: str) -> tuple[str, int]:
+    """Do as `host_port`; without a port it is that of NTS-KE."""
+    return host_port(value, _KE_PORT)
+
+
+def _is_ipv6(value: str) -> bool:
+    try:
+        return isinstance(ip_address(value), IPv6Address)
+    except ValueError:
+        return False

@@ -5,8 +5,9 @@ import re
 from typing import TextIO
 
 _RED, _YELLOW, _GREEN = 31, 33, 32
-_WORDS = {"DOWN": _RED, "NOT": _RED, "PANIC": _RED, "error": _RED, "Problem": _RED}
+_WORDS = {"DOWN": _RED, "FAIL": _RED, "NOT": _RED, "PANIC": _RED, "error": _RED, "Problem": _RED}
 _WORDS |= {"DRAIN": _YELLOW, "MAINT": _YELLOW, "warning": _YELLOW, "UP": _GREEN}
+_WORDS |= {"NOTE": _YELLOW, "SKIP": _YELLOW, "PASS": _GREEN}
 _STATE = re.compile(rf"(?<![\w.-])(UP \d+/\d+|DOWN \d+/\d+|{'|'.join(_WORDS)})(?![\w.-])")
 
 

@@ -1,7 +1,7 @@
 """From backends.yaml to what the floors below work with."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ntspool import config
@@ -11,6 +11,7 @@ from ntspool.config.publishing import reachable
 from ntspool.errors import CertificateError, LocalError
 from ntspool.net.admin import AdminPlaces
 from ntspool.net.checksettings import CheckSettings
+from ntspool.net.historywriter import Bounds
 from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
 from ntspool.net.tls import read_certificate
@@ -25,6 +26,18 @@ from ntspool.pool.publishing import Gateway, Publication
 from ntspool.pool.resolving import DnsSettings
 from ntspool.pool.sample import Limits
 from ntspool.pool.shedding import QueueLimit
+
+FIXED: Mapping[str, Callable[[config.Config], object]] = {
+    "listen": lambda declared: declared.listen,
+    "state": lambda declared: declared.state,
+    "store": lambda declared: declared.store,
+    "gateway.name": lambda declared: declared.gateway.name,
+    "admin": lambda declared: declared.admin,
+    "control": lambda declared: declared.control,
+    "status": lambda declared: declared.status,
+    "keys.encryption_key": lambda declared: declared.keys.encryption_key,
+}
+"""What a reload does not take over."""
 
 
 def entries(declared: config.Config) -> tuple[Entry, ...]:
@@ -96,6 +109,12 @@ def selection(declared: config.Config) -> Selection:
     names = Names(declared.pool.names, dict(declared.pins), dict(declared.groups))
     database = declared.regions.database
     return Selection(declared.balance, names, str(database) if database else "")
+
+
+def history_bounds(declared: config.Config) -> Bounds:
+    """Return how much of the past is kept on disk."""
+    history = declared.history
+    return Bounds(history.keep, history.probes, history.size)
 
 
 def certificates(declared: config.Config) -> tuple[Certificate, ...]:

@@ -16,6 +16,7 @@ from ntspool.app.cluster import Cluster, Condition, Following, condition
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating, Operator
 from ntspool.app.publishing import Publisher
+from ntspool.app.serving import serving
 from ntspool.app.sharing import BACKENDS, fetch_backends, is_shared
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
@@ -28,9 +29,12 @@ from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
 from ntspool.net.eventlog import EventLog
+from ntspool.net.historyreader import remembered
+from ntspool.net.historyschema import ENTRY as HISTORY
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
 from ntspool.net.metrics import add_routes
+from ntspool.net.recorder import Recorder
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.status import StatusServer
@@ -38,26 +42,12 @@ from ntspool.net.store import FileStore, Store
 from ntspool.net.successor import Successor
 from ntspool.net.system import Where, listen_on, set_up_logs
 from ntspool.net.systemd import Service
-from ntspool.pool.admin import Mode
-from ntspool.pool.cookies import SERVER_AEAD
 from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
 from ntspool.pool.view import GatewayView, ReloadView
 
 RESOLVE_DEADLINE = 5.0
 """Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
-
-_FIXED: Mapping[str, Callable[[config.Config], object]] = {
-    "listen": lambda declared_config: declared_config.listen,
-    "state": lambda declared_config: declared_config.state,
-    "store": lambda declared_config: declared_config.store,
-    "gateway.name": lambda declared_config: declared_config.gateway.name,
-    "admin": lambda declared_config: declared_config.admin,
-    "control": lambda declared_config: declared_config.control,
-    "status": lambda declared_config: declared_config.status,
-    "keys.encryption_key": lambda declared_config: declared_config.keys.encryption_key,
-}
-"""What a reload does not take over."""
 
 log = structlog.get_logger()
 
@@ -96,7 +86,14 @@ class Gateway:
         keyring = self._store.load_or_create(self._clock())
         if self._store.seal_if_open():
             log.info("keyring encrypted")
-        self._checker = Checker(keyring, declared.check_settings(self._config), self._request_publish, clock)
+        self._recorder = Recorder(self._config.state / HISTORY, declared.history_bounds(self._config), clock)
+        self._checker = Checker(
+            keyring,
+            declared.check_settings(self._config),
+            self._request_publish,
+            clock,
+            observer=self._recorder.probe,
+        )
         self._revision = 0
         self._publish_wanted = asyncio.Event()
         self._publishing = asyncio.Lock()
@@ -115,12 +112,19 @@ class Gateway:
             minted=self._workers.sessions.minted,
             others=self._cluster,
         )
-        self._events = EventLog(local, clock)
+        self._events = EventLog(local, clock, self._recorder.event)
         self._operating = Operating(store)
-        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock, cluster=self._cluster)
-        self._publisher = Publisher(
-            declared.publishing(self._config, self._listening), local, lambda: self._viewer.ready, clock
+        self._viewer = Viewer(
+            self._checker,
+            self._workers,
+            self._keys,
+            self._operating,
+            clock,
+            recorder=self._recorder,
+            cluster=self._cluster,
         )
+        published = declared.publishing(self._config, self._listening)
+        self._publisher = Publisher(published, local, lambda: self._viewer.ready, clock)
         self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
@@ -132,6 +136,7 @@ class Gateway:
             self.view,
             lambda: self._events.after(0),
             more=lambda app: add_routes(app, self.view),
+            past=lambda: remembered(self._config.state / HISTORY, self._clock()),
         )
         self._served: Snapshot
 
@@ -153,6 +158,7 @@ class Gateway:
         Workers that have lost their control process hand over to those of this one.
         """
         self._events.recall()
+        self._recorder.start()
         set_up_logs(declared.log_settings(self._config), self._events.record)
         if self._cluster:
             self._running.push_async_callback(self._cluster.stop)
@@ -212,6 +218,7 @@ class Gateway:
         await self._running.aclose()
         log.info("stopped")
         self._events.close()
+        await self._recorder.stop()
 
     async def reload(self) -> ReloadView:
         """Take over the configuration file, the certificates and the keyring; a mistake leaves all as it was.
@@ -236,7 +243,7 @@ class Gateway:
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())
             raise
-        fixed = tuple(key for key, what in _FIXED.items() if what(fresh) != what(self._config))
+        fixed = tuple(key for key, what in declared.FIXED.items() if what(fresh) != what(self._config))
         for key in fixed:
             log.warning("a restart is needed for this change", key=key)
         changes = difference(self._config, fresh)
@@ -251,6 +258,7 @@ class Gateway:
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
         self._publisher.settings = declared.publishing(self._config, self._listening)
+        self._recorder.bounds = declared.history_bounds(fresh)
         set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
         await asyncio.to_thread(self._operating.forget, gone)
@@ -341,14 +349,9 @@ class Gateway:
         """Seconds in which a worker that finishes must have ended."""
         return self._config.limits.session_timeout + 1
 
-    def _serving(self, declared_backend: Backend) -> Serving:
-        order = self._operating.order(declared_backend.name)
-        backend = order.apply(declared_backend)
-        epoch = self._checker.mint_epoch(backend)
-        wanted = order.mode is Mode.READY and not (self._cluster and backend.name in self._cluster.verdict.heeded)
-        up = self._checker.up(backend) if epoch and wanted else ()
-        key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
-        return Serving(backend, up, key)
+    def _serving(self, backend: Backend) -> Serving:
+        withheld = self._cluster is not None and backend.name in self._cluster.verdict.heeded
+        return serving(backend, self._operating.order(backend.name), self._checker, withheld=withheld)
 
     def _snapshot(self) -> Snapshot:
         self._revision += 1

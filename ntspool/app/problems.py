@@ -22,6 +22,8 @@ def problems(view: dict[str, Any]) -> list[str]:
     found += _publishing(view)
     if view["vote"] == "no majority":
         found.append("the backends' clocks disagree, and no majority tells who is right")
+    if view.get("history", {}).get("failing"):
+        found.append("the history cannot be written; the log has the reason")
     if (overdue := overdue_rotation(view["keys"])) is not None:
         found.append(f"a key rotation is due since {age(overdue)} and waits")
     return found

@@ -10,6 +10,7 @@ from ntspool.app.operating import Operating
 from ntspool.app.workers import Workers
 from ntspool.net.checker import RESTING, Checker
 from ntspool.net.checkstatus import Status
+from ntspool.net.recorder import Recorder
 from ntspool.net.session import Outcome
 from ntspool.net.tls import dns_names, not_after
 from ntspool.pool.admin import Mode
@@ -47,12 +48,14 @@ class Viewer:
         operating: Operating,
         clock: Callable[[], float],
         *,
+        recorder: Recorder,
         cluster: Cluster | None = None,
     ) -> None:
         self._checker = checker
         self._workers = workers
         self._keys = keys
         self._operating = operating
+        self._recorder = recorder
         self._clock = clock
         self._cluster = cluster
         self._started = clock()
@@ -99,6 +102,7 @@ class Viewer:
             keys=self._keys.status(),
             cluster=self._cluster.view() if self._cluster else None,
             publishing=publishing,
+            history=self._recorder.view,
         )
 
     def sessions(self) -> SessionsView:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainValidator, Validati
 
 from ntspool.config import names, publishing, values
 from ntspool.config.admission import Limits, Listen
+from ntspool.config.history import History
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.pool.model import Address, Balance
 from ntspool.wire.aead import Aead
@@ -254,6 +255,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     pins: Annotated[tuple[tuple[str, str], ...], PlainValidator(names.pins)] = ()
     groups: Annotated[tuple[tuple[str, tuple[str, ...]], ...], PlainValidator(names.groups)] = ()
     regions: Regions = Regions()
+    history: History = History()
     limits: Limits = Limits()
     log: Log = Log()
     backends: Annotated[

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ntspool.config import admission, names, publishing, values
+from ntspool.config.history import History, retention, single_probes
 from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys, Store
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
@@ -44,6 +45,7 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _health(document)
     yield from _life(document)
     yield from _store(document)
+    yield from _history(document)
     yield from _database(document)
     yield from publishing.check(document)
     yield from _certificates(document)
@@ -219,6 +221,14 @@ def _store(document: Document) -> Iterator[Mistake]:
         if endpoint.startswith("http:") and stated & {"ca", "certificate", "password"}:
             wrong = "without TLS, which a password or certificate needs"
             yield document.mistake(place, f"{endpoint} is {wrong}; expected https://")
+
+
+def _history(document: Document) -> Iterator[Mistake]:
+    keep = _one(document, ("history", "keep"), lambda value: retention(value) or 0.0, History().keep)
+    single = _one(document, ("history", "probes"), single_probes)
+    if keep and single and single > keep:
+        spelt = f"single probes for {values.spell_duration(single)} of {values.spell_duration(keep)}"
+        yield document.mistake(("history", "probes"), f"{spelt}; expected no more than what is kept at all")
 
 
 def _database(document: Document) -> Iterator[Mistake]:

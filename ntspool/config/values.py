@@ -216,9 +216,9 @@ def whole(lowest: int, highest: int | None = None, otherwise: str = "") -> Calla
     return parse
 
 
-def duration(shortest: float, otherwise: str = "") -> Callable[[object], float]:
+def duration(shortest: float, otherwise: str = "", longest: float = LONGEST_DURATION) -> Callable[[object], float]:
     """Return the parser of a duration of at least `shortest` seconds; `otherwise` names what else the key takes."""
-    bounds = f"from {spell_duration(shortest)} to {spell_duration(LONGEST_DURATION)}"
+    bounds = f"from {spell_duration(shortest)} to {spell_duration(longest)}"
     wanted = f"a duration such as 500ms, 16s, 5m, 2h or 7d, {bounds}{otherwise}"
 
     def parse(value: object) -> float:
@@ -227,8 +227,8 @@ def duration(shortest: float, otherwise: str = "") -> Callable[[object], float]:
             raise ValueError(f"{show(value)} is not a duration; expected {wanted}")
         if seconds < shortest:
             raise ValueError(f"{show(value)} is shorter than {spell_duration(shortest)}; expected {wanted}")
-        if seconds > LONGEST_DURATION:
-            raise ValueError(f"{show(value)} is longer than {spell_duration(LONGEST_DURATION)}; expected {wanted}")
+        if seconds > longest:
+            raise ValueError(f"{show(value)} is longer than {spell_duration(longest)}; expected {wanted}")
         return seconds
 
     return parse

@@ -21,6 +21,7 @@ from ntspool.pool.fleet import Condition, Fleet, Mode, Target
 from ntspool.pool.health import RAMP_STEPS
 from ntspool.pool.keyring import Epoch, Keyring
 from ntspool.pool.model import Address, Backend, UpAddress
+from ntspool.pool.observation import Bearings, Observation, Past, observed
 from ntspool.pool.proofs import Proof
 from ntspool.wire.aead import Aead
 
@@ -55,7 +56,7 @@ class Checker:
     `on_change` is called whenever what clients may be given changed: an address or an AEAD of it went UP or DOWN, got
     more of its weight, began or ceased to accept an epoch, or mints under another. `keyring` and `settings` may be
     replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against.
-    `probes` counts those that have ended.
+    `probes` counts those that have ended; `observer` is told of each.
     """
 
     def __init__(
@@ -65,8 +66,11 @@ class Checker:
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] | None = None,
+        *,
+        observer: Callable[[Observation], None] | None = None,
     ) -> None:
         self.probes = 0
+        self._observer = observer
         self._clock = clock
         self._steady = steady or SteadyClock()
         self._settings = settings
@@ -306,17 +310,19 @@ class Checker:
         watch = self._watched.get(target)
         if result is None or watch is None:
             return
-        before = proofs.standing(watch.proof)
+        standing = proofs.standing(watch.proof)
         for finding in result.findings:
             self._prove(watch, finding)
-        if proofs.standing(watch.proof) != before:
+        if proofs.standing(watch.proof) != standing:
             self._on_change()
         # Its AEADs may have been changed while the answer was under way.
         outcomes = {aead: failure for aead, failure in result.outcomes.items() if aead in watch.backend.aeads}
         now = self._steady()
-        if lie := self._fleet.accuse(target, time.time() - now, now):
+        ahead, before = time.time() - now, self._fleet[target]
+        if lie := self._fleet.accuse(target, ahead, now):
             outcomes = {aead: failure or lie for aead, failure in outcomes.items()}
         self._log.vote()
+        past = Past(watch.checked, before.health.up, self._settings.pause(before))
         watch.checked = self._clock()
         watch.probes += 1
         self.probes += 1
@@ -325,6 +331,10 @@ class Checker:
         else:
             watch.causes.update({failure.cause for failure in outcomes.values() if failure})
             watch.failures += 1
+        if self._observer:
+            truth = self._fleet.ballot.truth
+            bearings = Bearings(watch.checked, ahead, truth.middle if truth else None)
+            self._observer(observed(target, outcomes, result.sample, bearings, past))
         self._settle(target, outcomes)
         if (behind := self._behind(target)) != watch.behind:
             watch.behind = behind

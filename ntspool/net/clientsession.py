@@ -28,7 +28,7 @@ class ClientSession:
         self.tls = SSL.Connection(context, None)
         self.tls.set_connect_state()
         self._name = name
-        if not _is_address(name):
+        if not is_address(name):
             self.tls.set_tlsext_host_name(name.encode("idna"))
         self._request = request
         self._exchange = ClientExchange(request)
@@ -93,7 +93,7 @@ class ClientSession:
 
     def _check_name(self) -> None:
         certificate = self.tls.get_peer_certificate(as_cryptography=True)
-        if certificate is None or not _covers(certificate, self._name):
+        if certificate is None or not covers_name(certificate, self._name):
             raise RemoteError(f"the server's certificate is not for {self._name}")
 
     def _pending(self) -> bytes:
@@ -104,10 +104,10 @@ class ClientSession:
 
 
 @lru_cache(maxsize=16)
-def _covers(certificate: Certificate, name: str) -> bool:
+def covers_name(certificate: Certificate, name: str) -> bool:
     """Tell whether a certificate is good for a name; remembered, as a load of clients asks for the same each time."""
     try:
-        (verify_certificate_ip_address if _is_address(name) else verify_certificate_hostname)(certificate, name)
+        (verify_certificate_ip_address if is_address(name) else verify_certificate_hostname)(certificate, name)
     except (service_identity.VerificationError, service_identity.CertificateError):
         return False
     except ValueError:
@@ -117,7 +117,8 @@ def _covers(certificate: Certificate, name: str) -> bool:
     return True
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Tell whether a server is known by an IP literal: no SNI is sent then."""
     try:
         ip_address(name)
     except ValueError:

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
 import dns.asyncquery
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -72,12 +74,13 @@ async def _outcome(name: str, kind: RecordType, servers: Sequence[Server], timeo
 
 async def _follow(name: str, kind: RecordType, server: Server, timeout: float) -> Answer:
     """Ask one server, and again for what a chain of CNAME records ends in; raises RemoteError."""
-    at, ttl = dns.name.from_text(name), float("inf")
+    at, ttl, authenticated = dns.name.from_text(name), float("inf"), True
     for _ in range(_LONGEST_CHAIN):
         response = await _ask(at, kind, server, timeout)
         answer, ttl, beyond = read(response, kind, ttl)
+        authenticated &= bool(response.flags & dns.flags.AD)
         if beyond is None:
-            return answer
+            return replace(answer, authenticated=authenticated)
         at = beyond
     raise WireError(f"more than {_LONGEST_CHAIN} CNAME records in a row")
 
@@ -86,6 +89,8 @@ async def _ask(name: dns.name.Name, kind: RecordType, server: Server, timeout: f
     """Return one server's response, by TCP if it is too long for UDP; raises RemoteError."""
     host, port = server
     query = dns.message.make_query(name, kind.value, use_edns=0, payload=_PAYLOAD)
+    # Whoever sets it wants to be told (RFC 6840 section 5.7).
+    query.flags |= dns.flags.AD
     try:
         # What does not match the query is passed over: anybody can send a datagram.
         response, _ = await dns.asyncquery.udp_with_fallback(

@@ -30,12 +30,19 @@ log = structlog.get_logger()
 class EventLog:
     """Keeps what `record` is told that counts as an event, numbered from 1 and on over restarts.
 
-    Begin with `recall`; in the end, `release` those who wait and `close` it. `clock` returns Unix seconds.
+    Begin with `recall`; in the end, `release` those who wait and `close` it. `clock` returns Unix seconds;
+    `listener` is told of each event as it happens.
     """
 
-    def __init__(self, store: FileStore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: FileStore,
+        clock: Callable[[], float] = time.time,
+        listener: Callable[[EventView], None] | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._listener = listener
         self._events: deque[EventView] = deque(maxlen=KEPT)
         self._last = 0
         self._news = asyncio.Event()
@@ -58,6 +65,8 @@ class EventLog:
         if event is not None:
             self._add(event)
             self._save_soon()
+            if self._listener is not None:
+                self._listener(event)
         return words
 
     def after(self, number: int) -> list[EventView]:

@@ -16,7 +16,15 @@ from prometheus_client.utils import floatToGoString
 from ntspool.net.session import Outcome
 from ntspool.pool.fleet import Mode
 from ntspool.pool.limits import TurnedAway
-from ntspool.pool.view import CertificateView, GatewayView, HistogramView, PublishingView, SessionsView, WorkersView
+from ntspool.pool.view import (
+    CertificateView,
+    GatewayView,
+    HistogramView,
+    HistoryView,
+    PublishingView,
+    SessionsView,
+    WorkersView,
+)
 
 FAMILIES = ("IPv4", "IPv6")
 """The address families that `GatewayView.panicking` may name."""
@@ -41,6 +49,7 @@ def families(view: GatewayView) -> Iterator[Metric]:
     yield from _sessions(view.sessions)
     yield from _keys(view.keys)
     yield from _publishing(view.publishing)
+    yield from _history(view.history)
 
 
 def counter(name: str, text: str, label: str, counts: Mapping[str, int], known: Iterable[str] = ()) -> Metric:
@@ -95,6 +104,17 @@ def _sessions(sessions: SessionsView) -> Iterator[Metric]:
         buckets=_buckets(sessions.handshake),
         sum_value=sessions.handshake.sum,
     )
+
+
+def _history(history: HistoryView) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "ntspool_history_records", "Probes and events written to the history on disk.", value=history.written
+    )
+    yield CounterMetricFamily(
+        "ntspool_history_lost_records", "Probes and events that the disk did not take.", value=history.lost
+    )
+    yield _gauge("history_failing", "Whether the history cannot be written.", history.failing)
+    yield _gauge("history_size_bytes", "Bytes of the history on disk.", history.size)
 
 
 def _buckets(histogram: HistogramView) -> list[tuple[str, float]]:

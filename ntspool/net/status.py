@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import ETag, web
 
-from ntspool.errors import LocalError
+from ntspool.errors import LocalError, StateError
 from ntspool.net.page import document
 from ntspool.net.system import listen
 from ntspool.pool.history import History
@@ -61,7 +61,7 @@ class StatusServer:
 
     `view` and `events` return what the gateway is now and its latest events; they are called from the event loop, at
     most twice in FRESH seconds for readers and once in OBSERVE_INTERVAL for the plots. `more` adds routes before it
-    starts.
+    starts. `past` is called once, in a thread, for what was before; it may raise StateError.
     """
 
     def __init__(
@@ -70,11 +70,13 @@ class StatusServer:
         view: Callable[[], GatewayView],
         events: Callable[[], Sequence[EventView]],
         more: Callable[[web.Application], None] = lambda _: None,
+        past: Callable[[], History] = History,
     ) -> None:
         self._endpoints = endpoints
         self._view = view
         self._events = events
         self._more = more
+        self._past = past
         self._history = History()
         self._files = {document.static_name(each): each for each in document.STATIC}
         self._rendered: dict[Render, _Rendering] = {}
@@ -127,6 +129,8 @@ class StatusServer:
         return server()
 
     async def _observe(self) -> None:
+        with suppress(StateError):  # without a past the plots begin now
+            self._history = await asyncio.to_thread(self._past)
         while True:
             self._history.observe(self._view())
             await asyncio.sleep(OBSERVE_INTERVAL)

@@ -40,11 +40,16 @@ _CAUSES = {
 
 @dataclass(frozen=True, slots=True)
 class TimeAnswer:
-    """An authenticated answer: what the server says of itself, the measurement, and new cookies to use once each."""
+    """An authenticated answer: what the server says of itself, the measurement, and new cookies to use once each.
+
+    `request_length` and `reply_length` are those of the datagrams, in bytes.
+    """
 
     header: Header
     measurement: Measurement
     cookies: tuple[bytes, ...] = field(repr=False)
+    request_length: int
+    reply_length: int
 
 
 async def query_time(
@@ -128,7 +133,9 @@ class _Volley:
             received = received_at(ancillary, self._clock)
             response = self._read(data)
             if isinstance(response, Response):
-                return TimeAnswer(response.header, measure(response.header, sent, received), response.cookies)
+                measurement = measure(response.header, sent, received)
+                lengths = len(self._request.data), len(data)
+                return TimeAnswer(response.header, measurement, response.cookies, *lengths)
             if response.authentic:
                 return response
             if response.evident or not self._failure.evident:

@@ -71,6 +71,8 @@ _SUBJECTS: Mapping[str, Callable[[Words], str]] = {
             "serving",
             "stopped",
             "region database refused, the last good one stays",
+            "history cannot be written",
+            "history is written again",
         ),
         _nobody,
     ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ntspool.pool.causes import Cause
+from ntspool.pool.observation import Observation
 from ntspool.pool.view import AddressView, GatewayView
 
 SPAN = 6 * 3600.0
@@ -64,6 +65,15 @@ class History:
                 _add(seen[where], _point(began, each), _worst)
         self._points = seen
         _add(self._rates, Rate(began, view.sessions.rate), _most)
+
+    def recall(self, seen: Observation) -> None:
+        """Remember a probe of an earlier run; the oldest first, and before what is observed."""
+        began = seen.time - seen.time % _STEP
+        found = seen.measured
+        offset, delay = (None, None) if found is None else (found.pool, found.delay)
+        # Of the first probe of a run it is not known what was before.
+        point = Point(began, offset, delay, seen.was_up or not seen.held)
+        _add(self._points.setdefault(seen.where, deque(maxlen=POINTS)), point, _worst)
 
     def copy(self) -> "History":
         """Return one that stays as this is now."""

@@ -61,11 +61,13 @@ class Answer:
     """The records of one type and the seconds that they may be kept; none, when the DNS says that there are none.
 
     `remarks` says what else the DNS named and cannot be used; it is empty when there is nothing to say.
+    `authenticated` is the server's word that DNSSEC proves the answer.
     """
 
     records: tuple[Record, ...]
     ttl: float
     remarks: str = ""
+    authenticated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

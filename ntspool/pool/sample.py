@@ -23,7 +23,7 @@ class Sample:
     """One measurement, in seconds, `taken` at a time of the clock that it was measured against.
 
     `offset` is the server's clock minus that clock, `distance` how far off the offset may be (RFC 5905's root distance,
-    the volley's own delay included).
+    the volley's own delay included). `leap` and `reference_id` are the server's own.
     """
 
     offset: float
@@ -31,6 +31,8 @@ class Sample:
     distance: float
     stratum: int
     taken: float
+    leap: int = 0
+    reference_id: bytes = bytes(4)
 
     def distance_at(self, now: float) -> float:
         """Return the distance at a later time: clocks drift apart (RFC 5905 section 11.2.1)."""
@@ -40,7 +42,15 @@ class Sample:
 def sample(header: Header, measurement: Measurement, taken: float) -> Sample:
     """Return what a verified answer tells."""
     delay = max(0.0, measurement.delay)
-    return Sample(measurement.offset, delay, header.root_distance + delay / 2, header.stratum, taken)
+    return Sample(
+        offset=measurement.offset,
+        delay=delay,
+        distance=header.root_distance + delay / 2,
+        stratum=header.stratum,
+        taken=taken,
+        leap=header.leap,
+        reference_id=header.reference_id,
+    )
 
 
 def judge(header: Header, found: Sample, limits: Limits) -> Failure | None:

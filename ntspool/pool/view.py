@@ -253,6 +253,16 @@ class PublishingView:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryView:
+    """The history on disk: records of it written since the start, those lost, its bytes, whether writing fails now."""
+
+    written: int = 0
+    lost: int = 0
+    size: int = 0
+    failing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayView:
     """One gateway as it is now. `keys` is what `ntspool keys status` shows (see KeyKeeper.status).
 
@@ -276,3 +286,4 @@ class GatewayView:
     keys: Mapping[str, object]
     cluster: ClusterView | None = None
     publishing: PublishingView | None = None
+    history: HistoryView = HistoryView()

@@ -258,7 +258,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
 ALL_KEYS = (
     "pool, listen, workers, tls, state, store, gateway, keys, control, admin, status, health, dns, balance, pins, "
 )
-ALL_KEYS += "groups, regions, limits, log, backends"
+ALL_KEYS += "groups, regions, history, limits, log, backends"
 
 
 @pytest.mark.parametrize(
@@ -639,7 +639,7 @@ def test_the_sample_shows_the_defaults(folder: Path) -> None:
         assert re.search(f"^{key}:", shown, re.MULTILINE)
         assert getattr(sample, key) == getattr(least, key)
     limits = (sample.limits, sample.limits.per_address, sample.limits.per_network, sample.limits.queue)
-    for section in (sample.keys, sample.control, sample.status, sample.health, *limits, sample.log):
+    for section in (sample.keys, sample.control, sample.status, sample.health, sample.history, *limits, sample.log):
         assert section.model_fields_set == set(type(section).model_fields) - {"encryption_key"}
     assert set().union(*(backend.model_fields_set for backend in sample.backends)) == set(Backend.model_fields)
     assert sample.backends[2] == least.backends[0].model_copy(
@@ -767,6 +767,38 @@ def test_cookies_are_good_for_a_day_or_from_rotation_to_rotation(folder: Path, k
 def test_a_life_longer_than_the_rotation_is_a_mistake(folder: Path) -> None:
     (mistake,) = mistakes_of(folder, MINIMAL + "keys: {rotate: 3h, life: 1d}\n")
     assert mistake.startswith("backends.yaml:8: keys.life: a life of 1d with a rotation every 3h; expected no more")
+
+
+@pytest.mark.parametrize(
+    ("stated", "history"),
+    [
+        ("{}", (400 * 86400, 7 * 86400, 2 * 1024**3)),
+        ("{keep: 2d, size: 500M}", (2 * 86400, 2 * 86400, 500 * 1024**2)),
+        ("{keep: off}", (None, 7 * 86400, 2 * 1024**3)),
+        ("{keep: 3650d, probes: 30d}", (3650 * 86400, 30 * 86400, 2 * 1024**3)),
+    ],
+)
+def test_single_probes_are_kept_for_a_week_or_as_long_as_anything(
+    folder: Path, stated: str, history: tuple[float | None, float, int]
+) -> None:
+    loaded = load_text(folder, f"{MINIMAL}history: {stated}\n").history
+    assert (loaded.keep, loaded.probes, loaded.size) == history
+
+
+@pytest.mark.parametrize(
+    ("stated", "mistake"),
+    [
+        ("{keep: 1d, probes: 2d}", "history.probes: single probes for 2d of 1d; expected no more"),
+        ("{probes: 401d}", "history.probes: '401d' is longer than 365d"),
+        ("{keep: 4000d}", "history.keep: '4000d' is longer than 3650d; expected a duration such as"),
+        ("{keep: 1m}", "history.keep: '1m' is shorter than 1h"),
+        ("{size: 1M}", "history.size: '1M' is too small; expected a size such as 500M or 2G, at least 10M"),
+        ("{size: 2000000}", "history.size: 2000000 is not a size"),
+    ],
+)
+def test_history_that_is_no_good(folder: Path, stated: str, mistake: str) -> None:
+    (found,) = mistakes_of(folder, f"{MINIMAL}history: {stated}\n")
+    assert found.startswith(f"backends.yaml:8: {mistake}")
 
 
 def test_the_ports_of_agents_stand_once_each(folder: Path) -> None:

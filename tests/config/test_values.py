@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ntspool.config import values
+from ntspool.config import history, values
 from ntspool.config.values import Endpoint
 from ntspool.wire.aead import Aead
 
@@ -18,6 +18,8 @@ PARSERS: list[Callable[[object], object]] = [
     values.srv_name,
     values.dns_server,
     values.dns_timeout,
+    history.retention,
+    history.byte_count,
     values.endpoint,
     values.rotation,
     values.workers,

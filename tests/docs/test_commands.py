@@ -14,6 +14,7 @@ from tests.interop.rotating import Rotating, rotating_pool
 
 PLACEHOLDERS = {
     "ADDRESS": "127.0.0.1",
+    "CLIENT": "chrony",
     "DIR": "keys",
     "EPOCH": "1",
     "FILE": "file",
@@ -148,7 +149,17 @@ ELSEWHERE = {
 """Programs of others in blocks of commands, and why they are not run here."""
 
 REFUSED = 4
-MAY_END = {"ntspool keys rotate": (0, REFUSED), "ntspool backend show ntp2": (1,)}
+MAY_END = {
+    "ntspool keys rotate": (0, REFUSED),
+    "ntspool backend show ntp2": (1,),
+    # The pool is too young to have a history on disk.
+    "ntspool report --last 30d": (0, 1),
+    "ntspool report --from 2026-10-01 --to 2026-10-31 --html october.html --csv october.csv": (0, 1),
+    "ntspool report --last 7d --limit 50us --limit 1ms ntp-1 ntp-2": (0, 1),
+    "ntspool report --history copy.db": (1,),
+    "ntspool report --from 2023-12-01 --to 2023-12-31 ntp-1 ntp-2": (0, 1),
+    "ntspool report": (0, 1),
+}
 """Commands whose exit status may be another one than 0."""
 
 
@@ -203,8 +214,10 @@ def substitutions(site: Rotating) -> dict[str, str]:
     return {
         r"/etc/ntspool/backends\.yaml": str(site.pool.config),
         r"/root/keyring\.backup": f"{directory}/keyring.backup",
-        r"--output (?!/)(\S+)": rf"--output {directory}/\1",
+        r"--(output|html|csv) (?!/)(\S+)": rf"--\1 {directory}/\2",
         r"bench \S+ --duration \d+": f"bench 127.0.0.1 --port={site.pool.port} {trusted} --duration 1",
+        r"check (?!-)\S+": f"check localhost:{site.pool.port} --ca={site.pool.ca} --rate=50 --days-left 0.5 0.1",
+        r"--junit \S+": f"--junit {directory}/check.xml",
         r"query \S+( --name \S+)?": f"query 127.0.0.1:{site.pool.port} {trusted}",
         r"enroll TOKEN --gateway \S+": f"enroll {token} --gateway=127.0.0.1:{site.control} --state={directory}/agent",
         # ntp-3 is there already when it is added the second time.

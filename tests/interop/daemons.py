@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
 
 from ntspool.app.throwaway import Authority
+from ntspool.net.keyexchange import DEFAULT_KE_PORT
 from tests.interop.lab import DEADLINE, Network, find, free_port, here, namespace, running, working_directory
 
 LOCALHOST = ("127.0.0.1",)
@@ -24,7 +25,10 @@ NOCLOCK = Path(__file__).with_name("noclock.py")
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A running time server; its configuration, log and keys are in `directory`, `udp` is connected to it."""
+    """A running time server; its configuration, log and keys are in `directory`, `udp` is connected to it.
+
+    If it has an NTS-KE server, that is at `ke_port`, and `ca.pem` in `directory` is the authority of its certificate.
+    """
 
     program: str
     process: subprocess.Popen[bytes]
@@ -32,6 +36,7 @@ class Daemon:
     key_file: Path
     network: Network
     udp: socket
+    ke_port: int | None = None
 
     def log(self) -> str:
         """Return what the daemon has printed so far."""
@@ -105,7 +110,7 @@ def chronyd(
         command = [path, *_families(addresses), "-u", network.user, "-U", "-x", "-d", "-f", f"{directory}/conf"]
         serving = _serving(program, command, directory, key_file, network, addresses[0], port, timeless=not local)
         with serving as daemon:
-            yield daemon
+            yield replace(daemon, ke_port=ke_port)
 
 
 def chrony_paths(directory: Path) -> str:
@@ -122,8 +127,9 @@ def ntpd_rs(
     network: Network | None = None,
     source: str | None = None,
     deny: str | None = None,
+    ke_port: int | None = None,
 ) -> Iterator[Daemon]:
-    """Run ntpd-rs as an NTS server without NTS-KE; it rewrites its key file at start.
+    """Run ntpd-rs as an NTS server, without NTS-KE unless it has a `ke_port`; it rewrites its key file at start.
 
     It calls itself unsynchronised unless it has a `source`, the HOST:PORT of another time server. Clients of the
     network `deny` it answers by the kiss-o'-death DENY.
@@ -141,6 +147,7 @@ def ntpd_rs(
             f"[synchronization]\nlocal-stratum = {local_stratum}\nminimum-agreeing-sources = 1\n"
             f"{listen}[source-defaults]\ninitial-poll-interval = 0\npoll-interval-limits = {{ min = 0, max = 2 }}\n"
             f'[keyset]\nkey-storage-path = "{key_file}"\nkey-rotation-interval = 4294967295\n'
+            + (_ntpd_rs_ke(directory, endpoint(addresses[0], ke_port), port) if ke_port else "")
             + (f'[[source]]\nmode = "server"\naddress = "{source}"\n' if source else "")
         )
         # With a source it insists on setting the clock, and must not.
@@ -150,7 +157,7 @@ def ntpd_rs(
             "ntp-daemon", command, directory, key_file, network, addresses[0], port, noclock, timeless=bool(deny)
         )
         with serving as daemon:
-            yield daemon
+            yield replace(daemon, ke_port=ke_port)
 
 
 @contextmanager
@@ -175,7 +182,8 @@ def ntpsec(
             "tos orphan 5 orphanwait 0\nrestrict 127.0.0.1\n"
         )
         command = [path, "-n", "-c", f"{directory}/conf"]
-        yield stack.enter_context(_serving("ntpd-ntpsec", command, directory, key_file, network, addresses[0], port))
+        serving = _serving("ntpd-ntpsec", command, directory, key_file, network, addresses[0], port)
+        yield replace(stack.enter_context(serving), ke_port=DEFAULT_KE_PORT)
 
 
 @contextmanager
@@ -236,9 +244,19 @@ def _families(addresses: Sequence[str]) -> list[str]:
     return [] if any(":" in address for address in addresses) else ["-4"]
 
 
+def _ntpd_rs_ke(directory: Path, listen: str, ntp_port: int) -> str:
+    certificate, key = _certificate(directory)
+    return (
+        f'[[nts-ke-server]]\nlisten = "{listen}"\nntp-port = {ntp_port}\n'
+        f'certificate-chain-path = "{certificate}"\nprivate-key-path = "{key}"\n'
+    )
+
+
 def _certificate(directory: Path) -> tuple[Path, Path]:
     now = datetime.now(UTC)
-    return Authority.make(now).issue(["localhost"], [], directory, now)
+    authority = Authority.make(now)
+    authority.write(directory / "ca.pem")
+    return authority.issue(["localhost"], [], directory, now)
 
 
 def _write_keys(key_file: Path, keys: bytes | None) -> None:

@@ -46,6 +46,22 @@ def test_events_are_numbered_kept_and_taken_up_again(store):
     assert every[0].time == 5.0
 
 
+def test_a_listener_is_told_of_what_happens_and_not_of_what_is_taken_up(store):
+    heard = []
+
+    async def run():
+        first = EventLog(store, lambda: 5.0, heard.append)
+        _say(first, "new")
+        first.record(None, "info", {"event": "session", "level": "info"})
+        first.close()
+        again = EventLog(store, lambda: 6.0, heard.append)
+        again.recall()
+        return again.after(0)
+
+    assert asyncio.run(run()) == heard
+    assert _subjects(heard) == [(1, "new")]
+
+
 def test_the_oldest_go_and_numbers_go_on(store):
     async def run():
         events = EventLog(store)

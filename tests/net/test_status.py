@@ -4,12 +4,13 @@ import asyncio
 import re
 import socket
 from contextlib import AsyncExitStack
+from functools import partial
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from ntspool.errors import LocalError
+from ntspool.errors import LocalError, StateError
 from ntspool.net import status
 from ntspool.net.status import StatusServer
 from tests.net.page import views
@@ -97,6 +98,20 @@ def test_head_tells_as_much_as_get_without_the_page():
     code, headers, body = play(scene)
     assert (code, body) == (200, "")
     assert headers["ETag"]
+
+
+def test_the_plots_begin_with_the_past_if_there_is_one():
+    def broken():
+        raise StateError("a newer history")
+
+    async def scene(session, url, server):
+        await until(lambda: server._history.covers() > 0)
+        return server._history
+
+    view = views.gateway()
+    before = play(scene, past=partial(views.history, view))
+    assert len(before.points("ntp-1", "192.0.2.1", 123)) > 300
+    assert len(play(scene, past=broken).points("ntp-1", "192.0.2.1", 123)) == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])

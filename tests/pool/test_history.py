@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntspool.pool.history import POINTS, SPAN, History, Point, Rate
+from ntspool.pool.observation import Measured, Observation, Where
 from tests.net.page.views import NOW, address, backend, gateway, sessions
 
 MINUTE = 60.0
@@ -78,3 +79,23 @@ def test_backends_of_one_address_are_told_apart():
     second = replace(first, name="b", addresses=(address(port=2, offset=2.0),))
     history.observe(gateway([first, second]))
     assert [history.points(*where)[0].offset for where in (("a", "192.0.2.1", 1), ("b", "192.0.2.1", 2))] == [1.0, 2.0]
+
+
+def recalled(time, **more):
+    where = Where("ntp-1", "192.0.2.1", 123)
+    measured = Measured(5.0, 1e-3, 0.01, 0.02, 2, 0, "GPS")
+    told = {"good": True, "cause": "", "was_up": True, "held": 16.0, "measured": measured}
+    return Observation(where, time, **{**told, **more})
+
+
+def test_what_was_before_is_taken_up_and_goes_on():
+    history = History()
+    history.recall(recalled(NOW - 2 * MINUTE))
+    history.recall(recalled(NOW - 2 * MINUTE + 16, was_up=False, measured=None))
+    history.recall(recalled(NOW - MINUTE, was_up=False, held=0.0))
+    seen(history, NOW, offset=2e-3, delay=0.03)
+    assert points(history) == (
+        Point(NOW - 2 * MINUTE, 1e-3, 0.02, up=False),
+        Point(NOW - MINUTE, 1e-3, 0.02, up=True),
+        Point(NOW, 2e-3, 0.03, up=True),
+    )

@@ -6,7 +6,7 @@ VOID = {"meta", "link", "br", "hr"}
 _TAGS = (
     "html head title script noscript body a header main section article footer p span strong em small b time button "
     "h1 h2 h3 h4 ul li dl div dt dd figure figcaption table caption thead tbody tr th td pre code "
-    "svg symbol path defs pattern use rect line circle text"
+    "style svg symbol path defs pattern use rect line circle text"
 )
 TAGS = VOID | set(_TAGS.split())
 _ATTRIBUTES = (

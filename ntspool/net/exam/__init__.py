@@ -1,0 +1,1 @@
+"""The examination of an NTS service: how it is observed from outside."""
