@@ -257,7 +257,10 @@ class Cluster:
 
     def _judge(self, following: Following) -> None:
         health = self.declared.health
-        before, self.verdict = self.verdict, quorum.judge(self._own, dict(self._heard()), health.panic / 100)
+        before, verdict = self.verdict, quorum.judge(self._own, dict(self._heard()), health.panic / 100)
+        # What others found before they fell silent says nothing about a backend now; but who then stops seeing most of
+        # what everybody saw had better take himself for the one that is cut off.
+        self.verdict = verdict if self.away is None else Verdict(cut_off=verdict.cut_off)
         for name in self.verdict.heeded - before.heeded:
             log.warning("backend outvoted", backend=name, reason=self.verdict.outvoted[name])
         for name in self.verdict.unreachable.keys() - before.unreachable.keys():

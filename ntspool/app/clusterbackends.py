@@ -33,10 +33,10 @@ def rewrite(path: Path, change: Change, *, dry_run: bool) -> list[str] | None:
 
     Raises ConfigError with every mistake that there would be, and RefusedError or another LocalError.
     """
-    declared = config.load(path)
-    if not is_shared(declared):
+    # A file with a mistake may be about to be mended.
+    if config.shared_backends(yamlfile.read(path)) is None:
         return None
-    with command_store(declared) as store:
+    with command_store(config.load(path)) as store:
         return _put(path, store, change, dry_run=dry_run) if store.get(BACKENDS) is not None else None
 
 

@@ -210,6 +210,13 @@ def test_those_that_are_dead_or_cut_off_have_no_vote(around):
         around.other("west", blind)
         await until(lambda: around.cluster.verdict.heeded == {"c"})
 
+        around.mirror.away = "nobody answers"
+        around.mirror.tell(frozenset())
+        # Nor have those that are not heard of.
+        await until(lambda: not around.cluster.verdict.outvoted)
+        around.condition = replace(around.condition, opinion=NONE)
+        await until(lambda: around.cluster.withdrawn)
+
     assert "backend outvoted" in around.run(scene)
 
 
