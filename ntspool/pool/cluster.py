@@ -142,6 +142,9 @@ def _holds_up(keyring: Keyring, peer: Peer, life: float, now: float) -> str:
     if since is None:
         whose = "its backends have not" if peer.alive else f"it has not been heard of for {silent:.0f} s and had not"
         return f"{whose} moved on to epoch {keyring.epochs[1].number} or a newer one"
+    if peer.alive:
+        # By a clock that is behind ours, what happened looks longer ago than it is.
+        since += max(0.0, silent)
     if now - since < life:
         return f"cookies of epoch {forgotten} may be in use for another {life - (now - since):.0f} s"
     return ""

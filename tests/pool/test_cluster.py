@@ -50,6 +50,15 @@ def test_one_that_has_moved_on_long_enough_ago_holds_nothing_up():
     assert waits(OLD, report, 949.0) == f"cookies of epoch {kept - 1} may be in use for another 1 s"
 
 
+def test_a_clock_that_is_behind_shortens_no_cookies_life():
+    kept = OLD.epochs[1].number
+    slow = replace(REPORT, time=995.0, reached={kept: 895.0})
+    assert waits(OLD, slow, 1000.0) is None, "it was 900 by our clock"
+    assert waits(OLD, replace(slow, reached={kept: 896.0}), 1000.0) is not None
+    fast = replace(REPORT, time=1005.0, reached={kept: 901.0})
+    assert waits(OLD, fast, 1000.0) is not None
+
+
 def test_one_whose_backends_are_behind_holds_it_up_while_it_may_mint():
     kept = OLD.epochs[1].number
     assert waits(OLD, REPORT, 1000.0) == f"its backends have not moved on to epoch {kept} or a newer one"
