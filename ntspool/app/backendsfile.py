@@ -8,7 +8,7 @@ from pathlib import Path
 from ntspool import config
 from ntspool.app import declared
 from ntspool.config import edit, yamlfile
-from ntspool.config.models import Backend
+from ntspool.config.models import Backend, KeyExchange
 from ntspool.config.spelling import Scalar, Value
 from ntspool.config.values import expected_word
 from ntspool.config.yamlfile import Document
@@ -19,7 +19,7 @@ Change = Callable[[Document], str]
 """From backends.yaml to its new text; raises LocalError."""
 
 _BOM = b"\xef\xbb\xbf"
-_NUMBERS = frozenset({"port", "weight"})
+_NUMBERS = frozenset({"port", "weight", "ke.port"})
 _LISTS = frozenset({"address", "aeads", "region"})
 _FIXED = frozenset({"name", "srv"})
 
@@ -45,12 +45,21 @@ def setting(text: str) -> tuple[str, Value | None]:
     key, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"{text!r}; expected key=value, or key= to take the key out")
-    known = [each for each in Backend.model_fields if each not in _FIXED]
+    known = [each for each in Backend.model_fields if each not in _FIXED | {"ke"}]
+    known += [f"ke.{each}" for each in KeyExchange.model_fields]
     if key in _FIXED:
         raise ValueError(f"{key!r} is what a backend's keys and agents go by; remove it and add another one")
     if key not in known:
         raise ValueError(f"{key!r} is no key of a backend; {expected_word(key, known)}")
     return key, value_of(key, value) if value else None
+
+
+def settings_of(stated: Mapping[str, str]) -> Mapping[str, Value]:
+    """Return the keys of a backend and their values; `ke_host` and the like are those of `ke`."""
+    inner = {key.removeprefix("ke_"): text for key, text in stated.items() if key.startswith("ke_")}
+    ke = {key: _number(text) if f"ke.{key}" in _NUMBERS else text for key, text in inner.items()}
+    own = {key: value_of(key, text) for key, text in stated.items() if not key.startswith("ke_")}
+    return {**own, **({"ke": {key: ke[key] for key in KeyExchange.model_fields if key in ke}} if ke else {})}
 
 
 def value_of(key: str, text: str) -> Value:

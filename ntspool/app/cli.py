@@ -82,12 +82,34 @@ def query(server: tuple[str, int], ca: Path | None, name: str | None, timeout: f
 @cli.command()
 @click.option("--listen", "-l", type=host_port, multiple=True, required=True, help="ADDRESS:PORT; repeatable.")
 @click.option("--keys", "-k", type=FILE, required=True, help="Key file, as written by `ntspool keys export`.")
+@click.option("--own-keys", is_flag=True, help="Make the key file and put a new key into it every day.")
 @click.option("--stratum", type=click.IntRange(1, 15), default=10, show_default=True)
-def timeserver(listen: tuple[tuple[str, int], ...], keys: Path, stratum: int) -> None:
+@click.option("--ke-listen", type=ke_server, multiple=True, help="Speak NTS-KE at ADDRESS[:PORT] too; repeatable.")
+@click.option("--certificate", type=FILE, help="The NTS-KE server's certificate chain in PEM.")
+@click.option("--private-key", type=FILE, help="Its private key in PEM.")
+@click.option("--tokens", type=FILE, help="Tokens of the pools that may ask for cookies, one a line.")
+def timeserver(
+    *,
+    listen: tuple[tuple[str, int], ...],
+    keys: Path,
+    own_keys: bool,
+    stratum: int,
+    ke_listen: tuple[tuple[str, int], ...],
+    certificate: Path | None,
+    private_key: Path | None,
+    tokens: Path | None,
+) -> None:
     """Serve this machine's clock over NTP with NTS; a new key file is loaded as soon as it is there."""
-    from ntspool.app.serve import run_timeserver
+    from ntspool.app.timeserving import KeyExchanging, TimeServing, run
 
-    run_timeserver(listen, keys, stratum)
+    exchanging = None
+    if ke_listen:
+        if certificate is None or private_key is None:
+            raise click.UsageError("--ke-listen needs --certificate and --private-key")
+        exchanging = KeyExchanging(ke_listen, certificate, private_key, tokens)
+    elif certificate or private_key or tokens:
+        raise click.UsageError("--certificate, --private-key and --tokens are of use with --ke-listen only")
+    run(TimeServing(listen, keys, own_keys, stratum, exchanging))
 
 
 @cli.command()

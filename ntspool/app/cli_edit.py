@@ -35,7 +35,15 @@ def _edit_options(command: _Command) -> _Command:
 @click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
 @click.option("--port", help="NTP port.")
 @click.option("--weight", help="Share of the clients, 0 to 256.")
-@click.option("--cookies", help="Whose cookies it opens: chrony, ntpsec, ntpd-rs or ntspool.")
+@click.option(
+    "--cookies", help="Whose cookies it opens: chrony, ntpsec, ntpd-rs or ntspool; fixed-key: it is asked for its own."
+)
+@click.option(
+    "--ke-token", metavar="FILE", help="With fixed-key: the file with the token that its NTS-KE server knows us by."
+)
+@click.option("--ke-host", help="With fixed-key: where its NTS-KE server is, if not at its own address.")
+@click.option("--ke-port", help="With fixed-key: the port of that.")
+@click.option("--ke-ca", metavar="FILE", help="With fixed-key: the authorities of its certificate, in PEM.")
 @click.option("--aeads", help="AEAD algorithms that it serves, by name or number, with commas: 30,15.")
 @click.option("--key-group", help="The set of backends that it shares its cookie keys with.")
 @click.option("--region", help="Whose clients it is for, with commas: de,europe.")
@@ -44,11 +52,10 @@ def add(
     name: str, addresses: tuple[str, ...], path: Path, dry_run: bool, no_reload: bool, **options: str | None
 ) -> None:
     """Add a backend to backends.yaml, and reload."""
-    from ntspool.app.backendsfile import added, value_of
+    from ntspool.app.backendsfile import added, settings_of
 
     stated = {"address": ",".join(addresses), **{key: text for key, text in options.items() if text is not None}}
-    settings = {key: value_of(key, text) for key, text in stated.items()}
-    _edit(path, added(name, settings), dry_run=dry_run, no_reload=no_reload)
+    _edit(path, added(name, settings_of(stated)), dry_run=dry_run, no_reload=no_reload)
 
 
 @click.command("set")

@@ -12,15 +12,17 @@ from ntspool.errors import CertificateError, LocalError
 from ntspool.net.admin import AdminPlaces
 from ntspool.net.checksettings import CheckSettings
 from ntspool.net.historywriter import Bounds
+from ntspool.net.peertoken import read_token
 from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
 from ntspool.net.tls import read_certificate
 from ntspool.pool import discovery
 from ntspool.pool.access import Access
+from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.discovery import Declared, Discovered, Entry
 from ntspool.pool.health import Rules
 from ntspool.pool.limits import PrefixLimit
-from ntspool.pool.model import Backend, Certificate, LogSettings, Selection, SessionRules
+from ntspool.pool.model import FIXED_KEY, Backend, Certificate, FixedKey, LogSettings, Selection, SessionRules
 from ntspool.pool.names import Names
 from ntspool.pool.publishing import Gateway, Publication
 from ntspool.pool.resolving import DnsSettings
@@ -41,7 +43,10 @@ FIXED: Mapping[str, Callable[[config.Config], object]] = {
 
 
 def entries(declared: config.Config) -> tuple[Entry, ...]:
-    """Return the backends of a configuration, with names in place of what is to be resolved."""
+    """Return the backends of a configuration, with names in place of what is to be resolved.
+
+    Raises LocalError when a token or a certificate authority is not there any more.
+    """
     return tuple(map(_entry, declared.backends))
 
 
@@ -65,19 +70,39 @@ def find_backend(declared: config.Config, name: str, path: Path) -> Backend:
 
 
 def _entry(declared: config.Backend) -> Entry:
+    fixed = declared.cookies == FIXED_KEY
     backend = Backend(
         name=declared.name,
         addresses=tuple(each for each in declared.address if not isinstance(each, str)),
         port=declared.port,
         weight=declared.weight,
-        cookies=declared.cookies,
+        cookies=_fixed_key(declared) if fixed else CookieFormat(declared.cookies),
         aeads=declared.aeads,
-        key_group=declared.key_group,
+        key_group="" if fixed else declared.key_group,
         regions=declared.region,
     )
     if declared.srv:
-        return Discovered(declared.srv, backend, frozenset(declared.model_fields_set & {"port", "weight"}))
+        stated = declared.model_fields_set & {"port", "weight"} | {f"ke.{key}" for key in declared.ke.model_fields_set}
+        return Discovered(declared.srv, backend, frozenset(stated))
     return Declared(backend, tuple(each for each in declared.address if isinstance(each, str)))
+
+
+def _fixed_key(declared: config.Backend) -> FixedKey:
+    """Return how a backend is asked for cookies; the name that its certificate must cover is where it is found."""
+    ke = declared.ke
+    host = "" if ke.host is None else str(ke.host)
+    # An SRV entry has no address, and its targets go by their own names (see pool/discovery.py).
+    by_name = next((each for each in declared.address if isinstance(each, str)), None)
+    name = host or by_name or str(next(iter(declared.address), ""))
+    token = read_token(ke.token) if ke.token else ""
+    return FixedKey(name, token, ke.port, host, _authorities(ke.ca))
+
+
+def _authorities(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def dns_settings(declared: config.Config) -> DnsSettings:

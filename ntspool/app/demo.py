@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import uvloop
 
-from ntspool.app.demo_backends import installed
+from ntspool.app.demo_backends import DemoBackend, installed
 from ntspool.app.demo_pool import POOL_NAME, DemoPool, demo_pool
 from ntspool.app.gateway import Gateway
 from ntspool.app.query import query
@@ -71,7 +71,7 @@ class Story:
     async def play(self) -> None:
         """Play every step; raises LocalError that names the step that failed."""
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("Three backends, each with keys of its own", self._backends),
+            ("Three backends: two share their keys with the gateway, one keeps its own", self._backends),
             (f"The gateway, for the name {POOL_NAME}", self._start_gateway),
             ("A client session", self._session),
             (f"{_SESSIONS} sessions, and how they spread", self._spread),
@@ -88,7 +88,8 @@ class Story:
     async def _backends(self) -> None:
         for backend in self._pool.backends:
             pid = backend.process.pid if backend.process else None
-            _tell(backend.name, f"{' and '.join(backend.addresses)} port {backend.port}, {backend.cookies}, pid {pid}")
+            cookies = backend.cookies.value if backend.ke is None else "makes its own cookies"
+            _tell(backend.name, f"{' and '.join(backend.addresses)} port {backend.port}, {cookies}, pid {pid}")
 
     async def _start_gateway(self) -> None:
         self._gateway = Gateway(self._pool.config)
@@ -147,8 +148,10 @@ class Story:
                 spender.enough = True
             await asyncio.gather(*spending)
         fresh = await self._exchange()
+        while (backend := self._backend_of(fresh)) not in self._pool.sharing:
+            fresh = await self._exchange()
         await _Spender(fresh).use_first()
-        _tell("epoch", f"{before}, now {key_id(self._pool.backends[0].cookies, _agreed(fresh).cookies[0])}")
+        _tell("epoch", f"{before}, now {key_id(backend.cookies, _agreed(fresh).cookies[0])}")
         _tell("requests meanwhile", f"{sum(each.answered for each in spenders)} answered and authenticated")
         failures = [failure for each in spenders for failure in each.failures]
         _tell("NTS NAKs and others", str(len(failures)))
@@ -166,6 +169,10 @@ class Story:
             agreed = _agreed(await self._exchange())
             counts[self._name_of(agreed.server, agreed.port)] += 1
         return counts
+
+    def _backend_of(self, exchange: KeyExchange) -> DemoBackend:
+        name = self._name_of(_agreed(exchange).server, _agreed(exchange).port)
+        return next(each for each in self._pool.backends if each.name == name)
 
     def _name_of(self, host: str | None, port: int | None) -> str:
         return next(each.name for each in self._pool.backends if host in each.addresses and port == each.port)

@@ -19,15 +19,29 @@ from ntspool.pool.cookies import CookieFormat
 _PATIENCE = 5.0
 
 
+@dataclass(frozen=True)
+class OwnKe:
+    """The NTS-KE server of a backend that keeps its own keys: its port, and its files' paths."""
+
+    port: int
+    certificate: Path
+    private_key: Path
+    token: Path
+
+
 @dataclass
 class DemoBackend:
-    """One backend: where it listens, and its process while it runs. `directory` holds its files and its log."""
+    """One backend: where it listens, and its process while it runs. `directory` holds its files and its log.
+
+    One that has `ke` is an embedded time server whose keys nobody shares.
+    """
 
     name: str
     addresses: tuple[str, ...]
     port: int
     cookies: CookieFormat
     directory: Path
+    ke: OwnKe | None = None
     process: asyncio.subprocess.Process | None = field(default=None, init=False)
 
     @property
@@ -43,7 +57,7 @@ class DemoBackend:
 
     async def start(self) -> None:
         """Start the process; it answers a moment later."""
-        command = self._chronyd() if self.cookies is CookieFormat.CHRONY else self._timeserver()
+        command = self._chronyd() if self.cookies is CookieFormat.CHRONY else [*self._timeserver(), *self._ke()]
         with (self.directory / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -66,6 +80,13 @@ class DemoBackend:
     def _timeserver(self) -> list[str]:
         listen = [f"--listen={_bracketed(address)}:{self.port}" for address in self.addresses]
         return [sys.executable, "-m", "ntspool", "timeserver", *listen, f"--keys={self.key_file}", "--stratum=3"]
+
+    def _ke(self) -> list[str]:
+        if self.ke is None:
+            return []
+        listen = [f"--ke-listen={_bracketed(address)}:{self.ke.port}" for address in self.addresses]
+        pair = [f"--certificate={self.ke.certificate}", f"--private-key={self.ke.private_key}"]
+        return ["--own-keys", *listen, *pair, f"--tokens={self.ke.token}"]
 
     def _chronyd(self) -> list[str]:
         # chronyd serves NTS only with a certificate of its own, though clients never see it.

@@ -7,15 +7,17 @@ from pathlib import Path
 from ntspool import config
 from ntspool.app import declared
 from ntspool.app.sharing import command_store
-from ntspool.errors import LocalError
+from ntspool.errors import LocalError, RefusedError
 from ntspool.net import enrolment
 from ntspool.net.sealed import read_seal
+from ntspool.pool.model import FixedKey
 
 
 def new_token(path: Path, name: str) -> str:
-    """Return a token for an agent of the backend `name`; raises LocalError when there is no such backend."""
+    """Return a token for an agent of the backend `name`; raises LocalError when there is none, or it needs no agent."""
     stated = config.load(path)
-    declared.find_backend(stated, name, path)
+    if isinstance(declared.find_backend(stated, name, path).cookies, FixedKey):
+        raise RefusedError(f"{name} keeps its own keys (cookies: fixed-key); there is nothing for an agent to fetch")
     seal = read_seal(stated.keys.encryption_key)
     with command_store(stated) as store:
         return enrolment.create_token(store, name, time.time(), enrolment.TOKEN_LIFE, os.urandom, seal=seal)

@@ -9,13 +9,13 @@ from pathlib import Path
 from ntspool import config
 from ntspool.app import declared
 from ntspool.app.sharing import command_store
-from ntspool.errors import StateError
+from ntspool.errors import RefusedError, StateError
 from ntspool.net.atomic import write_atomically
 from ntspool.net.keystore import KeyStore
 from ntspool.net.sealed import read_seal
 from ntspool.pool import keyfiles
 from ntspool.pool.keyring import Keyring
-from ntspool.pool.model import Backend
+from ntspool.pool.model import Backend, FixedKey
 
 _WATCH_INTERVAL = 1.0
 
@@ -47,7 +47,7 @@ def watch_directory(path: Path, directory: Path) -> None:
             with _key_store(stated) as keys:
                 backends, keyring = declared.backends(stated), keys.load_or_create(time.time())
             if (backends, keyring) != seen:
-                for backend in backends:
+                for backend in (each for each in backends if not isinstance(each.cookies, FixedKey)):
                     write(directory / backend.name, _render(keyring, backend))
                 seen = (backends, keyring)
             time.sleep(_WATCH_INTERVAL)
@@ -76,4 +76,6 @@ def _key_store(stated: config.Config) -> Iterator[KeyStore]:
 
 
 def _render(keyring: Keyring, backend: Backend) -> bytes:
+    if isinstance(backend.cookies, FixedKey):
+        raise RefusedError(f"{backend.name} keeps its own keys (cookies: fixed-key); there are none to export")
     return keyfiles.render(backend.cookies, keyring.keys(backend.key_group, backend.cookies), int(time.time()))

@@ -42,6 +42,7 @@ from ntspool.net.store import FileStore, Store
 from ntspool.net.successor import Successor
 from ntspool.net.system import Where, listen_on, set_up_logs
 from ntspool.net.systemd import Service
+from ntspool.net.upstreams import Trouble
 from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
 from ntspool.pool.view import GatewayView, ReloadView
@@ -99,7 +100,7 @@ class Gateway:
         self._publishing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._running = AsyncExitStack()
-        self._workers = Workers(self._config.state if hand_over else None)
+        self._workers = Workers(self._config.state if hand_over else None, self._take_trouble)
         self._predecessors = Successor(self._config.state)
         self._desk = KeyDesk(self._take_report, self._cluster.holds_back if self._cluster else lambda _after: False)
         self._keys = KeyKeeper(
@@ -369,6 +370,9 @@ class Gateway:
 
     def _take_report(self, backend: str) -> None:
         self._checker.report(backend, self._desk.reports[backend].failure)
+
+    def _take_trouble(self, trouble: Trouble) -> None:
+        self._checker.fail(trouble.backend, trouble.failure, trouble.address)
 
     def _request_publish(self) -> None:
         self._publish_wanted.set()

@@ -14,8 +14,9 @@ from ntspool.errors import ConflictError, NtspoolError, RefusedError
 from ntspool.net.checker import Checker
 from ntspool.net.keydesk import AgentReport, Delivery, KeyDesk
 from ntspool.net.keystore import KeyStore
+from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.keyring import STATES, Keyring
-from ntspool.pool.model import Backend
+from ntspool.pool.model import Backend, FixedKey
 from ntspool.pool.proofs import Proof, obstacles
 
 LOOK_INTERVAL = 60.0
@@ -124,13 +125,20 @@ class KeyKeeper:
 
     def lay_out(self) -> None:
         """Lay out the present keys for the agents."""
-        self._desk.publish({backend.name: self._delivery(backend) for backend in self.backends})
+        shared = ((each.name, each.key_group, each.cookies) for each in self.backends)
+        self._desk.publish(
+            {
+                name: self._delivery(group, cookies)
+                for name, group, cookies in shared
+                if not isinstance(cookies, FixedKey)
+            }
+        )
 
-    def _delivery(self, backend: Backend) -> Delivery:
-        keys = self.keyring.keys(backend.key_group, backend.cookies)
+    def _delivery(self, key_group: str, cookies: CookieFormat) -> Delivery:
+        keys = self.keyring.keys(key_group, cookies)
         held = b"".join(key.id.to_bytes(4, "big") + key.secret for key in keys.keys)
-        digest = sha256(backend.cookies.encode() + b"\0" + held)
-        return Delivery(digest.hexdigest()[:16], backend.cookies, keys)
+        digest = sha256(cookies.encode() + b"\0" + held)
+        return Delivery(digest.hexdigest()[:16], cookies, keys)
 
     async def rotate_when_due(self) -> None:
         """Rotate for ever, whenever the interval is over and nobody would pay for it."""

@@ -1,30 +1,22 @@
-"""Processes that run until a signal: the gateway and the embedded time server."""
+"""The gateway as a process that runs until a signal."""
 
 import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import uvloop
 
 from ntspool.app.gateway import Gateway
 from ntspool.errors import LocalError
-from ntspool.net.system import set_up_logs
 from ntspool.net.systemd import Service
-from ntspool.net.timeserver import TimeServer
-from ntspool.pool.model import LogSettings
 
 
 def run(path: Path) -> None:
     """Run the gateway of the configuration at `path` until SIGTERM or SIGINT; raises LocalError with what to mend."""
     uvloop.run(_serve(path))
-
-
-def run_timeserver(listen: Sequence[tuple[str, int]], keys: Path, stratum: int) -> None:
-    """Run the embedded time server until SIGTERM or SIGINT; raises LocalError with what to mend."""
-    uvloop.run(_serve_time(listen, keys, stratum))
 
 
 async def _serve(path: Path) -> None:
@@ -43,7 +35,7 @@ async def _serve(path: Path) -> None:
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    told_to_stop = _heed_signals(reload)
+    told_to_stop = heed_signals(reload)
     try:
         await gateway.start()
         started.set()
@@ -58,15 +50,7 @@ async def _serve(path: Path) -> None:
         await gateway.stop()
 
 
-async def _serve_time(listen: Sequence[tuple[str, int]], keys: Path, stratum: int) -> None:
-    set_up_logs(LogSettings())
-    server = TimeServer(listen, keys, stratum)
-    told_to_stop = _heed_signals(server.reload)
-    async with server:
-        await told_to_stop.wait()
-
-
-def _heed_signals(reload: Callable[[], None]) -> asyncio.Event:
+def heed_signals(reload: Callable[[], None]) -> asyncio.Event:
     """Call `reload` on every SIGHUP from now on, and set the event that is returned on SIGTERM and SIGINT.
 
     To be called before anything is started: a SIGHUP that came earlier would end the process.

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -23,7 +23,8 @@ class Supervisor:
     """Keeps one worker process running from when it is made until `finish`.
 
     `spawn` starts the process on its end of the channel; `count` takes what the worker tells of its work. `open` is how
-    many sessions it has open, `deaths` how often it ended by itself.
+    many sessions it has open, `connections` how many to each backend that keeps its own keys, `deaths` how often it
+    ended by itself.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Supervisor:
         count: Callable[[Tally], None],
     ) -> None:
         self.open = 0
+        self.connections: Mapping[str, int] = {}
         self.deaths = 0
         self._number = number
         self._spawn = spawn
@@ -121,6 +123,7 @@ class Supervisor:
             while (news := await channel.receive()) is not None:
                 if not isinstance(news, Applied):
                     self.open = news.open
+                    self.connections = news.upstream.open if news.upstream else self.connections
                     self._count(news)
                 elif not self._told_to_finish.is_set():
                     await self._note(news.revision)
@@ -129,7 +132,7 @@ class Supervisor:
             feeding.cancel()
             channel.close()
             self._process = None
-            self.open = 0
+            self.open, self.connections = 0, {}
             await self._note(-1)
 
     async def _feed(self, channel: Channel) -> None:

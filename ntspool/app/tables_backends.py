@@ -57,14 +57,13 @@ def backends_rows(backends: list[dict[str, Any]]) -> Rows:
 
 def backend_page(backend: dict[str, Any], now: float) -> str:
     """Return `ntspool backend show`: all that is known of one backend."""
-    minted = "no epoch" if backend["minting"] is None else f"epoch {backend['minting']}"
     told = [
         ("Name", backend["name"]),
         ("State", f"{shown_state(backend)} for {age(now - backend['since'])}"),
         ("Cause", backend["cause"] or "-"),
         ("Administration", backend["admin"]),
         ("Weight", weight(backend)),
-        ("Cookies", f"{backend['cookies']}, key group {backend['key_group']}, minted under {minted}"),
+        ("Cookies", _cookies(backend)),
         ("Regions", ", ".join(backend["regions"]) or "-"),
         ("Sessions", f"{backend['sessions']}, {percent(backend['share'])} of all; {_fair(backend)} now"),
     ]
@@ -85,6 +84,13 @@ def backend_page(backend: dict[str, Any], now: float) -> str:
     if failed:
         parts.append(table(("Address", "Failed by", "Probes"), failed, right=(2,)))
     return "\n".join(parts)
+
+
+def _cookies(backend: dict[str, Any]) -> str:
+    if backend["ke"]:
+        return f"{backend['cookies']}, made by its own key exchange at {backend['ke']}"
+    minted = "no epoch" if backend["minting"] is None else f"epoch {backend['minting']}"
+    return f"{backend['cookies']}, key group {backend['key_group']}, minted under {minted}"
 
 
 def sentence(backend: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ntspool.pool.admin import Mode
 from ntspool.pool.counts import BOUNDS, Durations
 from ntspool.pool.health import Health
 from ntspool.pool.limits import TurnedAway
-from ntspool.pool.model import Address, Backend, Serving, Snapshot
+from ntspool.pool.model import Address, Backend, FixedKey, Serving, Snapshot
 from ntspool.pool.view import (
     AddressView,
     BackendView,
@@ -27,6 +27,8 @@ from ntspool.pool.view import (
     HistogramView,
     PublishingView,
     SessionsView,
+    UpstreamsView,
+    UpstreamView,
     WorkersView,
 )
 from ntspool.wire.aead import Aead
@@ -103,6 +105,7 @@ class Viewer:
             cluster=self._cluster.view() if self._cluster else None,
             publishing=publishing,
             history=self._recorder.view,
+            upstreams=self._upstreams(backends),
         )
 
     def sessions(self) -> SessionsView:
@@ -117,6 +120,29 @@ class Viewer:
             handshake=_histogram(counts.handshakes),
             rate=self._workers.rate,
             open=self._workers.open_sessions,
+        )
+
+    def _upstreams(self, backends: Sequence[Backend]) -> UpstreamsView | None:
+        asked = [each.name for each in backends if isinstance(each.cookies, FixedKey)]
+        counts, connections = self._workers.upstream, self._workers.connections
+        return (
+            UpstreamsView(
+                tuple(
+                    UpstreamView(
+                        backend=name,
+                        connections=connections[name],
+                        opened=counts.opened[name],
+                        answered=counts.answered[name],
+                        avoided=counts.unsent[name],
+                        failures={cause: number for (of, cause), number in sorted(counts.failed.items()) if of == name},
+                    )
+                    for name in asked
+                ),
+                waits=_histogram(counts.waits),
+                answers=_histogram(counts.answers),
+            )
+            if asked
+            else None
         )
 
     def _backends(self, backends: Sequence[Backend]) -> tuple[BackendView, ...]:
@@ -158,6 +184,7 @@ class Viewer:
             share=sessions[name] / (sessions.total() or 1),
             fair_share=fair_share,
             minting=None if epoch is None else epoch.number,
+            ke=_key_exchange(backend.cookies) if isinstance(backend.cookies, FixedKey) else "",
         )
 
     def _outvoted(self, name: str) -> str:
@@ -171,6 +198,11 @@ class Viewer:
         if mode is not Mode.READY:
             return mode.upper()
         return "UP" if serving.up else "DOWN"
+
+
+def _key_exchange(peer: FixedKey) -> str:
+    host = peer.host or peer.name
+    return f"[{host}]:{peer.port}" if ":" in host else f"{host}:{peer.port}"
 
 
 def _weight(serving: Serving) -> float:

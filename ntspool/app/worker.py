@@ -6,22 +6,24 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
 import uvloop
 
 from ntspool.net.admission import Admission
-from ntspool.net.channel import Applied, Channel, Tally
-from ntspool.net.connection import Rulebook
+from ntspool.net.channel import Applied, Channel, Tally, UpstreamTally
+from ntspool.net.connection import RandomBytes, Rulebook
 from ntspool.net.handover import Handover
 from ntspool.net.listener import Listener, prepare
 from ntspool.net.session import Outcome, Report
 from ntspool.net.sessionlog import SessionLog
 from ntspool.net.system import set_up_logs
+from ntspool.net.upstreams import Upstreams
 from ntspool.pool.counts import SessionCounts
 from ntspool.pool.model import Snapshot
+from ntspool.pool.upstreamcounts import UpstreamCounts
 
 TALLY_INTERVAL = 1.0
 """Seconds between two tallies; what a worker that dies has not told is lost."""
@@ -43,6 +45,8 @@ class Worker:
         self._handover = handover
         self._admission = Admission()
         self._listener = Listener(sockets, lambda: self._rulebook, self._end_session, self._admission)
+        self._upstreams = Upstreams(RandomBytes())
+        self._told_upstream: Mapping[str, int] = {}
         self._log: SessionLog
         self._rulebook: Rulebook
         self._counts = SessionCounts()
@@ -89,6 +93,7 @@ class Worker:
         for each in self._sockets:
             each.close()
         await stopping
+        self._upstreams.close()
         with contextlib.suppress(ConnectionError):
             await self._tell()
         self._channel.close()
@@ -102,17 +107,28 @@ class Worker:
     async def _tell(self) -> None:
         """Tell the control process what was done, if there is something to tell; raises ConnectionError."""
         turned_away, still_open = self._admission.take_counts(), self._listener.open_sessions
-        if self._counts.outcomes or turned_away or still_open != self._told_open:
+        upstream = self._upstream_tally()
+        if self._counts.outcomes or turned_away or still_open != self._told_open or upstream:
             counts, self._counts = self._counts, SessionCounts()
             self._told_open = still_open
-            await self._channel.send(Tally(counts, turned_away, still_open))
+            await self._channel.send(Tally(counts, turned_away, still_open, upstream))
+
+    def _upstream_tally(self) -> UpstreamTally | None:
+        """Return what is new about the backends that are asked for cookies, None if nothing is."""
+        counts, troubles = self._upstreams.take_news()
+        connections = self._upstreams.open
+        if counts == UpstreamCounts() and not troubles and connections == self._told_upstream:
+            return None
+        self._told_upstream = connections
+        return UpstreamTally(counts, troubles, connections)
 
     def _adopt(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         if before is None or snapshot.log != before.log:
             set_up_logs(snapshot.log)
             self._log = SessionLog(snapshot.log, asyncio.get_running_loop().call_soon)
         same = before is not None and snapshot.certificates == before.certificates
-        self._rulebook = prepare(snapshot, self._rulebook if same else None)
+        self._upstreams.adopt(snapshot.serving)
+        self._rulebook = prepare(snapshot, self._rulebook if same else None, self._upstreams.fetch)
         self._admission.adopt(snapshot.rules)
         if before is None:
             # What was made so far stays: no collection need look at it again.
@@ -122,10 +138,11 @@ class Worker:
     def _end_session(self, report: Report, peer: str, seconds: float) -> None:
         counts, choice = self._counts, report.answer.choice if report.answer is not None else None
         counts.end(report.outcome.value, seconds, report.handshake)
-        if choice is not None:
-            counts.assign(choice.serving.backend.name, choice.aead.value, choice.serving.key.id)
         if report.outcome is not Outcome.OK:
             counts.fail(report.reason or report.outcome.value)
+        elif choice is not None:
+            key = choice.serving.key
+            counts.assign(choice.serving.backend.name, choice.aead.value, None if key is None else key.id)
         self._log.write(report, peer, seconds)
 
 

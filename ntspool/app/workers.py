@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -15,9 +15,11 @@ import structlog
 from ntspool.app.supervisor import Supervisor
 from ntspool.errors import LocalError
 from ntspool.net.channel import Tally
+from ntspool.net.upstreams import Trouble
 from ntspool.pool.counts import Rate, SessionCounts
 from ntspool.pool.limits import TurnedAway
 from ntspool.pool.model import Snapshot
+from ntspool.pool.upstreamcounts import UpstreamCounts
 
 _MALLOC = "glibc.malloc.tcache_count=127"
 """OpenSSL takes and returns hundreds of small pieces a session: more than 7 of a size are kept at hand.
@@ -41,11 +43,14 @@ class Workers:
     `handover`, the state directory, workers outlive the control process until the next one takes over; without, they
     end with it. `sessions` counts those of all workers since the start, those of workers that are no more too, and
     `turned_away` the clients that they turned away before TLS by the reason. `wanted` is how many workers should run,
-    `replaced` how many had a fresh one put in their place.
+    `replaced` how many had a fresh one put in their place. `upstream` counts what they asked of backends that keep
+    their own keys; what they met there goes to `on_trouble`.
     """
 
-    def __init__(self, handover: Path | None) -> None:
+    def __init__(self, handover: Path | None, on_trouble: Callable[[Trouble], None] = lambda _: None) -> None:
         self.sessions = SessionCounts()
+        self.upstream = UpstreamCounts()
+        self._on_trouble = on_trouble
         self.turned_away: Counter[TurnedAway] = Counter()
         self.wanted = 0
         self.replaced = 0
@@ -67,6 +72,14 @@ class Workers:
     def open_sessions(self) -> int:
         """How many sessions are open, as the workers told within the last second."""
         return sum(each.open for each in self._supervisors)
+
+    @property
+    def connections(self) -> Counter[str]:
+        """How many connections there are to each backend that keeps its own keys."""
+        found: Counter[str] = Counter()
+        for each in self._supervisors:
+            found.update(each.connections)
+        return found
 
     @property
     def deaths(self) -> int:
@@ -147,6 +160,10 @@ class Workers:
         self.sessions.merge(tally.sessions)
         self._rate.add(tally.sessions.total, time.monotonic())
         self.turned_away.update(tally.turned_away)
+        if tally.upstream is not None:
+            self.upstream.merge(tally.upstream.counts)
+            for trouble in tally.upstream.troubles:
+                self._on_trouble(trouble)
 
     async def _tell_turned_away(self) -> None:
         """Log what was turned away, a line for all of an interval: a flood must not be one in the logs, too."""

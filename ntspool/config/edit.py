@@ -62,7 +62,8 @@ def remove(document: Document, name: str) -> str:
 def change(document: Document, name: str, changes: Mapping[str, Value | None]) -> str:
     """Return the text of `document` with keys of the backend `name` set, or taken out where they are None.
 
-    What is so already stays as it is written. Raises as `remove` does.
+    `ke.token` is the key `token` in the mapping at `ke`. What is so already stays as it is written. Raises as `remove`
+    does.
     """
     for key, value in changes.items():
         text = _change(document, name, key, value)
@@ -117,6 +118,7 @@ def _change(document: Document, name: str, key: str, value: Value | None) -> str
     backends = _Backends(document)
     index = backends.index(name)
     stated: dict[str, Any] = backends.values[index]
+    key, value = _outer(stated, key, value)
     if (key not in stated) if value is None else (key in stated and _same(stated[key], value)):
         return document.text
     node: yaml.MappingNode = backends.node.value[index]
@@ -135,10 +137,20 @@ def _change(document: Document, name: str, key: str, value: Value | None) -> str
     return _checked(document, splices, [*backends.values[:index], fresh, *backends.values[index + 1 :]])
 
 
+def _outer(stated: Mapping[str, Any], key: str, value: Value | None) -> tuple[str, Value | None]:
+    """Return the key of a backend and its value once `key`, which may be one of an inner mapping, has `value`."""
+    outer, dot, inner = key.partition(".")
+    if not dot:
+        return key, value
+    before = stated.get(outer)
+    after = {**(before if isinstance(before, dict) else {}), inner: value}
+    return outer, {name: each for name, each in after.items() if each is not None} or None
+
+
 def _replace(lines: Lines, key: yaml.Node, old: yaml.Node, value: Value, quote: str) -> list[Splice]:
     """Put a value in the place of another one; a list of several lines stays one, text in quotes stays in quotes."""
     text, start, end = lines.text, old.start_mark.index, content_end(lines.text, old)
-    if isinstance(old, yaml.SequenceNode) and not old.flow_style and not isinstance(value, str | int):
+    if isinstance(old, yaml.SequenceNode) and not old.flow_style and not isinstance(value, str | int | Mapping):
         gap = lines.line_break(lines.number(start)) + " " * collection(lines, old).column
         return [(start, end, gap.join(f"- {spelling.scalar(each, quote)}" for each in value))]
     in_quotes = isinstance(old, yaml.ScalarNode) and old.style in {"'", '"'} and isinstance(value, str)

@@ -10,16 +10,21 @@ from ntspool.config import names, publishing, values
 from ntspool.config.admission import Limits, Listen
 from ntspool.config.history import History
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
-from ntspool.pool.model import Address, Balance
+from ntspool.pool.model import DEFAULT_KE_PORT, FIXED_KEY, Address, Balance
 from ntspool.wire.aead import Aead
 
 DEFAULT_PORT = 123
 DEFAULT_COOKIES = CookieFormat.CHRONY
-DEFAULT_AEADS: Mapping[CookieFormat, tuple[Aead, ...]] = {
-    **CLIENT_AEADS,
+_CLIENT_AEADS: Mapping[str, tuple[Aead, ...]] = {str(cookies): aeads for cookies, aeads in CLIENT_AEADS.items()}
+DEFAULT_AEADS: Mapping[str, tuple[Aead, ...]] = {
+    **_CLIENT_AEADS,
     CookieFormat.CHRONY: (Aead.AES_SIV_CMAC_256,),  # GCM-SIV needs chrony 4.4 and a library that has it
+    FIXED_KEY: CLIENT_AEADS[CookieFormat.NTPD_RS],  # the only daemon so far that makes cookies for fixed keys
 }
-"""The AEADs that a backend is taken to serve, by its cookie format."""
+"""The AEADs that a backend is taken to serve, by its `cookies`."""
+
+CARRIED_AEADS: Mapping[str, tuple[Aead, ...]] = {**_CLIENT_AEADS, FIXED_KEY: tuple(Aead)}
+"""The AEADs that a backend may be said to serve, by its `cookies`."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "console"]
@@ -199,6 +204,19 @@ class Log(BaseModel, frozen=True, extra="forbid"):
     client_addresses: Annotated[bool, PlainValidator(values.flag)] = False
 
 
+class KeyExchange(BaseModel, frozen=True, extra="forbid"):
+    """The NTS-KE server of a backend that keeps its own keys: at the backend's own address unless `host` is stated.
+
+    `ca` is the file with the authorities that its certificate comes from, None the system's; `token` the file with what
+    it knows us by, which only backends with `cookies: fixed-key` have and must have.
+    """
+
+    host: HostAddress | None = None
+    port: Annotated[int, PlainValidator(values.port)] = DEFAULT_KE_PORT
+    ca: FilePath | None = None
+    token: FilePath | None = None
+
+
 class Backend(BaseModel, frozen=True, extra="forbid"):
     """One NTP server with NTS and the AEADs that it serves, or all those that an SRV name leads to.
 
@@ -214,7 +232,8 @@ class Backend(BaseModel, frozen=True, extra="forbid"):
     srv: Annotated[str, PlainValidator(values.srv_name)] = ""
     port: Annotated[int, PlainValidator(values.port)] = DEFAULT_PORT
     weight: Annotated[int, PlainValidator(values.weight)] = 10
-    cookies: Annotated[CookieFormat, PlainValidator(values.cookies)] = DEFAULT_COOKIES
+    cookies: Annotated[str, PlainValidator(values.cookies)] = DEFAULT_COOKIES
+    ke: KeyExchange = KeyExchange()
     aeads: Annotated[
         tuple[Annotated[Aead, PlainValidator(values.aead)], ...],
         Field(min_length=1, description="a list of AEAD algorithms"),

@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ntspool.config import admission, names, publishing, values
+from ntspool.config import admission, fixedkey, names, publishing, values
 from ntspool.config.history import History, retention, single_probes
-from ntspool.config.models import DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys, Store
+from ntspool.config.models import CARRIED_AEADS, DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys, Store
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
 from ntspool.net.geo import open_database
 from ntspool.net.tls import covers, dns_names, read_certificate
 from ntspool.pool.access import Network
-from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
-from ntspool.pool.model import Certificate
+from ntspool.pool.model import FIXED_KEY, Certificate
 
 T = TypeVar("T")
 
@@ -41,6 +40,7 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _stated_once(document, _sockets(document, places))
     for place in places:
         yield from _aeads(document, place)
+        yield from fixedkey.check(document, place)
     yield from _key_groups(document, places)
     yield from _health(document)
     yield from _life(document)
@@ -136,7 +136,7 @@ def _sockets(document: Document, places: Iterable[Place]) -> Iterator[tuple[Plac
                 yield where, values.Endpoint(str(address), port)
 
 
-def _cookies(document: Document, place: Place) -> CookieFormat | None:
+def _cookies(document: Document, place: Place) -> str | None:
     return _one(document, (*place, "cookies"), values.cookies, DEFAULT_COOKIES)
 
 
@@ -145,7 +145,7 @@ def _aeads(document: Document, place: Place) -> Iterator[Mistake]:
     spelt = [(where, aead.label) for where, aead in stated]
     yield from _stated_once(document, spelt)
     cookies = _cookies(document, place)
-    carried = CLIENT_AEADS[cookies] if cookies else [aead for _, aead in stated]
+    carried = CARRIED_AEADS[cookies] if cookies else [aead for _, aead in stated]
     for where, aead in stated:
         if aead not in carried:
             fitting = " or ".join(each.label for each in carried)
@@ -154,15 +154,15 @@ def _aeads(document: Document, place: Place) -> Iterator[Mistake]:
 
 
 def _key_groups(document: Document, places: Iterable[Place]) -> Iterator[Mistake]:
-    first: dict[str, tuple[Place, CookieFormat]] = {}
+    first: dict[str, tuple[Place, str]] = {}
     for place in places:
         name = _one(document, (*place, "name"), values.name)
         group = _one(document, (*place, "key_group"), values.name, name)
         cookies = _cookies(document, place)
-        if group is None or cookies is None:
+        if group is None or cookies in (None, FIXED_KEY):
             continue
         before, expected = first.setdefault(group, (place, cookies))
-        if cookies is not expected:
+        if cookies != expected:
             where = f"{spell(before)} (line {document.line(before)})"
             wrong = f"{cookies} cookies in key group {group}, where {where} has {expected} cookies"
             yield document.mistake((*place, "key_group"), f"{wrong}; expected one cookie format in each key group")

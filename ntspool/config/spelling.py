@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 
 from ntspool.config import yamlfile
 
 Scalar = str | int
-Value = Scalar | Sequence[Scalar]
+Value = Scalar | Sequence[Scalar] | Mapping[str, Scalar]
 """What the keys of a backend hold."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./+-]*")
@@ -45,13 +46,15 @@ def _escaped(character: str) -> str:
 
 
 def flow(value: Value, quote: str = '"') -> str:
-    """Return a value in one line: a list in brackets."""
+    """Return a value in one line: a list in brackets, a mapping in braces."""
     if isinstance(value, str | int):
         return scalar(value, quote)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(pairs(value, quote))}}}"
     return f"[{', '.join(scalar(each, quote) for each in value)}]"
 
 
-def pairs(mapping: Mapping[str, Value], quote: str = '"') -> list[str]:
+def pairs(mapping: Mapping[str, Any], quote: str = '"') -> list[str]:
     """Return each key with its value in one line."""
     return [f"{scalar(key)}: {flow(value, quote)}" for key, value in mapping.items()]
 

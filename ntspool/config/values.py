@@ -18,7 +18,7 @@ from ntspool.net.geo import CONTINENTS
 from ntspool.net.systemd import credential
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.hosts import is_local_notation, is_usable, name_problem
-from ntspool.pool.model import Address
+from ntspool.pool.model import FIXED_KEY, Address
 from ntspool.wire.aead import Aead
 
 Word = TypeVar("Word", bound=str)
@@ -61,6 +61,9 @@ NAME = "a name of at most 99 letters, digits, '.', '-' and '_' that begins with 
 DNS_NAME = "a DNS name such as ntp-pool.example.com"
 ADDRESS = "an IP address, a DNS name, or a list of them"
 SRV_NAME = "a name such as _ntske._tcp.example.com or _ntp._udp.example.com"
+
+COOKIES = (*CookieFormat, FIXED_KEY)
+"""What `cookies` takes: whose are minted for a backend, or that it makes its own."""
 
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}\$?")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}|[0-9]{1,9}")
@@ -338,4 +341,4 @@ max_stratum = whole(1, 15)
 percent = whole(0, 100)
 session_timeout = duration(SHORTEST_SESSION)
 dns_timeout = duration(SHORTEST_DNS_TIMEOUT)
-cookies = choice(CookieFormat)
+cookies = choice(COOKIES)

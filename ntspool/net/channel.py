@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ntspool.net.upstreams import Trouble
 from ntspool.pool.counts import SessionCounts
 from ntspool.pool.limits import TurnedAway
+from ntspool.pool.upstreamcounts import UpstreamCounts
 
 _LENGTH = 4
 
@@ -21,12 +23,28 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamTally:
+    """What a worker asked of backends that keep their own keys since its last tally, and what it met there.
+
+    `open` are the connections to each now.
+    """
+
+    counts: UpstreamCounts
+    troubles: tuple[Trouble, ...]
+    open: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
-    """What a worker has done since its last tally: `sessions`, `turned_away` by the reason; and the `open` ones now."""
+    """What a worker has done since its last tally: `sessions`, `turned_away` by the reason; and the `open` ones now.
+
+    `upstream` is None while no backend keeps its own keys.
+    """
 
     sessions: SessionCounts
     turned_away: Mapping[TurnedAway, int]
     open: int
+    upstream: UpstreamTally | None = None
 
 
 class Channel:

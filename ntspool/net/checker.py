@@ -14,13 +14,14 @@ from ntspool.net.checklog import CheckLog
 from ntspool.net.checksettings import CheckSettings
 from ntspool.net.checkstatus import Probed, Status
 from ntspool.net.clocks import SteadyClock, keep_stamping
-from ntspool.net.probe import Finding, Prober, Result
+from ntspool.net.probe import Finding, Result
+from ntspool.net.probers import prober_for
 from ntspool.pool import proofs
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.fleet import Condition, Fleet, Mode, Target
-from ntspool.pool.health import RAMP_STEPS
+from ntspool.pool.health import RAMP_STEPS, State
 from ntspool.pool.keyring import Epoch, Keyring
-from ntspool.pool.model import Address, Backend, UpAddress
+from ntspool.pool.model import Address, Backend, FixedKey, UpAddress
 from ntspool.pool.observation import Bearings, Observation, Past, observed
 from ntspool.pool.proofs import Proof
 from ntspool.wire.aead import Aead
@@ -154,10 +155,13 @@ class Checker:
         self._reports[name] = failure
         self.hurry(name)
 
-    def fail(self, name: str, failure: Failure) -> None:
-        """Take what somebody else met who used a backend as clients do, as if a probe had; then probe at once."""
+    def fail(self, name: str, failure: Failure, address: str = "") -> None:
+        """Take what somebody else met who used a backend as clients do, as if a probe had; then probe at once.
+
+        Without an `address` it holds for all of the backend's.
+        """
         for target, watch in list(self._watched.items()):
-            if target.backend == name:
+            if target.backend == name and address in ("", str(target.address)):
                 self._settle(target, dict.fromkeys(watch.backend.aeads, failure))
         self.hurry(name)
 
@@ -180,11 +184,16 @@ class Checker:
         return proofs.mint_epoch(self.keyring, up)
 
     def proofs(self) -> Iterator[tuple[Backend, Address, str, Proof]]:
-        """Yield every address with its state and what it has proved, in the order of names; at the end, who rests."""
+        """Yield every address with its state and what it has proved, in the order of names; at the end, who rests.
+
+        Backends that keep their own keys have nothing to prove.
+        """
         for each in self.status():
-            yield each.backend, each.address, str(each.condition.health.state), each.proof
+            if not isinstance(each.backend.cookies, FixedKey):
+                yield each.backend, each.address, str(each.condition.health.state), each.proof
         for target, watch in self._resting.items():
-            yield watch.backend, target.address, RESTING, watch.proof
+            if not isinstance(target.cookies, FixedKey):
+                yield watch.backend, target.address, RESTING, watch.proof
 
     def status(self) -> Iterator[Status]:
         """Yield all that is known of every address that is watched, in the order of names."""
@@ -232,8 +241,8 @@ class Checker:
 
     def lagging(self, epoch: Epoch) -> list[str]:
         """Return the names of backends that are UP but have not proved `epoch`."""
-        up = [each for each in self.status() if each.condition.health.up]
-        return sorted({each.backend.name for each in up if proofs.lagging(each.proof, epoch)})
+        known = ((backend.name, state, proof) for backend, _, state, proof in self.proofs())
+        return sorted({name for name, state, proof in known if state == State.UP and proofs.lagging(proof, epoch)})
 
     def _is_up(self, target: Target) -> bool:
         return target in self._watched and self._fleet[target].health.up
@@ -286,7 +295,7 @@ class Checker:
     async def _probe(self, target: Target, watch: _Watch) -> Result | None:
         """Probe once and take the measurement; None when there was no socket for it."""
         async with self._turn:
-            prober = Prober(
+            prober = prober_for(
                 target,
                 watch.backend.aeads,
                 self._keyring,

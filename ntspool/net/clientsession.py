@@ -1,20 +1,12 @@
 """One NTS-KE session of a client, without sockets: ciphertext in, ciphertext out (RFC 8915 sections 3 and 4)."""
 
-from functools import lru_cache
-from ipaddress import ip_address
-
-import service_identity
-from cryptography.x509 import Certificate, DNSName, SubjectAlternativeName
 from OpenSSL import SSL
-from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
-from ntspool.errors import RemoteError, WireError
-from ntspool.net.tls import ALPN_NTSKE, describe
+from ntspool.errors import RemoteError
+from ntspool.net.clienttls import ClientEnd
 from ntspool.pool.cookies import Association
 from ntspool.wire.exchange import EXPORTER_LABEL, ClientExchange, exporter_contexts
 from ntspool.wire.messages import Refusal, Request, Response
-
-_READ_SIZE = 16384
 
 
 class ClientSession:
@@ -25,16 +17,17 @@ class ClientSession:
     """
 
     def __init__(self, context: SSL.Context, name: str, request: Request) -> None:
-        self.tls = SSL.Connection(context, None)
-        self.tls.set_connect_state()
-        self._name = name
-        if not is_address(name):
-            self.tls.set_tlsext_host_name(name.encode("idna"))
+        self._end = ClientEnd(context, name)
         self._request = request
         self._exchange = ClientExchange(request)
         self.established = False
         self.reply: Response | Refusal | None = None
         self.failure: RemoteError | None = None
+
+    @property
+    def tls(self) -> SSL.Connection:
+        """The TLS connection, for what was negotiated."""
+        return self._end.tls
 
     @property
     def finished(self) -> bool:
@@ -43,12 +36,15 @@ class ClientSession:
 
     def start(self) -> bytes:
         """Return the first bytes to send."""
-        return self._go_on()
+        return self.receive_data(b"")
 
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the server; return those to send to it, if any. Never raises for what a server sent."""
-        self.tls.bio_write(data)
-        return self._go_on()
+        try:
+            self._advance(data)
+        except RemoteError as error:
+            self.failure = error
+        return self._end.data_to_send()
 
     def receive_eof(self) -> None:
         """Take note that the server sends nothing more."""
@@ -66,61 +62,16 @@ class ClientSession:
         )
         return Association(aead, c2s, s2c)
 
-    def _go_on(self) -> bytes:
-        try:
-            self._advance()
-        except SSL.WantReadError:
-            pass
-        except SSL.ZeroReturnError:
-            self.failure = RemoteError("the server ended TLS without an answer")
-        except SSL.Error as error:
-            self.failure = RemoteError(f"TLS failed: {describe(error)}")
-        except RemoteError as error:
-            self.failure = error
-        return self._pending()
-
-    def _advance(self) -> None:
-        if not self.established:
-            self.tls.do_handshake()
-            if self.tls.get_alpn_proto_negotiated() != ALPN_NTSKE:
-                raise WireError("the server does not speak ALPN ntske/1")
-            self._check_name()
+    def _advance(self, data: bytes) -> None:
+        plaintext = self._end.receive_data(data)
+        if self._end.established and not self.established:
             self.established = True
-            self.tls.send(self._request.encode())
-        while self.reply is None:
-            self.reply = self._exchange.receive_data(self.tls.recv(_READ_SIZE))
-        self.tls.shutdown()
-
-    def _check_name(self) -> None:
-        certificate = self.tls.get_peer_certificate(as_cryptography=True)
-        if certificate is None or not covers_name(certificate, self._name):
-            raise RemoteError(f"the server's certificate is not for {self._name}")
-
-    def _pending(self) -> bytes:
-        try:
-            return self.tls.bio_read(65536)
-        except SSL.WantReadError:
-            return b""
-
-
-@lru_cache(maxsize=16)
-def covers_name(certificate: Certificate, name: str) -> bool:
-    """Tell whether a certificate is good for a name; remembered, as a load of clients asks for the same each time."""
-    try:
-        (verify_certificate_ip_address if is_address(name) else verify_certificate_hostname)(certificate, name)
-    except (service_identity.VerificationError, service_identity.CertificateError):
-        return False
-    except ValueError:
-        # Debian 13's service-identity stumbles over a wildcard when the name has one label, which none can cover.
-        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
-        return name in names.get_values_for_type(DNSName)
-    return True
-
-
-def is_address(name: str) -> bool:
-    """Tell whether a server is known by an IP literal: no SNI is sent then."""
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+            self._end.send(self._request.encode())
+        while plaintext and self.reply is None:
+            self.reply = self._exchange.receive_data(plaintext)
+            if self.reply is None:
+                plaintext = self._end.receive_data(b"")
+        if self.reply is not None:
+            self._end.close()
+        elif plaintext is None:
+            raise RemoteError("the server ended TLS without an answer")

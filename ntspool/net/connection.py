@@ -13,10 +13,20 @@ from ntspool.net.servertls import ServerContext
 from ntspool.net.session import Report, Session
 from ntspool.pool.limits import Place
 from ntspool.pool.model import SessionRules
-from ntspool.pool.negotiation import Negotiator
+from ntspool.pool.negotiation import Answer, Deferred, Negotiator
 
 _READ_SIZE = 4096
 _FETCHED = 8192
+
+
+Fetch = Callable[[Deferred, float, Callable[[Answer], None]], Callable[[], object]]
+"""Fetches a deferred answer by a time of time.monotonic, and hands it to a function; returns what gives that up."""
+
+
+def fetch_nothing(deferred: Deferred, _deadline: float, done: Callable[[Answer], None]) -> Callable[[], None]:
+    """Answer for a server that has no connections to backends."""
+    done(deferred.fail("no backend can be asked for cookies here"))
+    return lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +37,7 @@ class Rulebook:
     context: ServerContext
     negotiator: Negotiator
     locate: Callable[[bytes], Places]
+    fetch: Fetch = fetch_nothing
 
 
 class RandomBytes:
@@ -66,6 +77,7 @@ class Connection:
     __slots__ = (
         "_blocked",
         "_epoll",
+        "_give_up",
         "_out",
         "_rulebook",
         "_session",
@@ -84,6 +96,7 @@ class Connection:
         self._session: Session | None = None
         self._out = b""
         self._blocked = False
+        self._give_up: Callable[[], object] | None = None
         self.client = client
         self.place = place
         self.deadline = client.began + rulebook.rules.timeout
@@ -110,6 +123,9 @@ class Connection:
         if session is None or not session.finished:
             if data:
                 self._receive(session or self._begin(), data)
+            elif session is not None and session.deferred is not None and not events & _GONE:
+                # It has said all that it had to say, and waits for the answer.
+                self._epoll.modify(self.descriptor, 0)
             else:
                 self.close()
         elif len(data) < _READ_SIZE and (not data or events & select.EPOLLHUP):
@@ -126,6 +142,8 @@ class Connection:
         """End the connection, whatever is under way."""
         if not self.closed:
             self.closed = True
+            if self._give_up is not None:
+                self._give_up()
             # That takes the descriptor out of the epoll set, too.
             self._socket.close()
 
@@ -136,9 +154,15 @@ class Connection:
         return self._session
 
     def _receive(self, session: Session, data: bytes) -> None:
+        if session.deferred is not None:
+            return
         answer = session.receive_data(data)
         if session.established and session.report.handshake is None:
             session.report.handshake = time.monotonic() - self.client.began
+        if session.deferred is not None:
+            self._out += answer
+            self._give_up = self._rulebook.fetch(session.deferred, self.deadline, self._resume)
+            return
         if answer or session.finished:
             self._out += answer
             self._flush()
@@ -146,6 +170,13 @@ class Connection:
         # Most clients hold their request back until the end of their handshake is acknowledged (Nagle's algorithm).
         # Without session tickets nothing of ours carries that ACK, and the kernel would delay it by 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _resume(self, answer: Answer) -> None:
+        """Take the answer that was deferred; it is sent when the epoll set says so, as whoever handles that expects."""
+        if not self.closed and self._session is not None:
+            self._out += self._session.resume(answer)
+            self._blocked = True
+            self._epoll.modify(self.descriptor, select.EPOLLIN | select.EPOLLOUT)
 
     def _flush(self) -> None:
         last = self._session is not None and self._session.finished
@@ -163,6 +194,8 @@ class Connection:
             self._blocked = not self._blocked
             self._epoll.modify(self.descriptor, select.EPOLLIN | (select.EPOLLOUT if self._blocked else 0))
 
+
+_GONE = select.EPOLLHUP | select.EPOLLERR
 
 _random = RandomBytes()
 

@@ -89,9 +89,13 @@ class FastEnd:
         result = lib.SSL_read(self._ssl, _scratch, _SCRATCH_SIZE)
         return ffi.buffer(_scratch, result)[:] if result > 0 else self._why_not(result)
 
+    def send(self, plaintext: bytes) -> None:
+        """See ServerEnd.send."""
+        lib.SSL_write(self._ssl, plaintext, len(plaintext))
+
     def send_last(self, plaintext: bytes) -> None:
         """See ServerEnd.send_last."""
-        lib.SSL_write(self._ssl, plaintext, len(plaintext))
+        self.send(plaintext)
         lib.SSL_shutdown(self._ssl)
 
     def data_to_send(self) -> bytes:

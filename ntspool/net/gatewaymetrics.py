@@ -95,13 +95,13 @@ def _sessions(sessions: SessionsView) -> Iterator[Metric]:
     yield HistogramMetricFamily(
         "ntspool_session_duration_seconds",
         "How long sessions took, from accept to close.",
-        buckets=_buckets(sessions.duration),
+        buckets=buckets(sessions.duration),
         sum_value=sessions.duration.sum,
     )
     yield HistogramMetricFamily(
         "ntspool_handshake_duration_seconds",
         "How long TLS handshakes took that were finished, from accept.",
-        buckets=_buckets(sessions.handshake),
+        buckets=buckets(sessions.handshake),
         sum_value=sessions.handshake.sum,
     )
 
@@ -117,7 +117,8 @@ def _history(history: HistoryView) -> Iterator[Metric]:
     yield _gauge("history_size_bytes", "Bytes of the history on disk.", history.size)
 
 
-def _buckets(histogram: HistogramView) -> list[tuple[str, float]]:
+def buckets(histogram: HistogramView) -> list[tuple[str, float]]:
+    """Return a histogram's buckets as the library wants them."""
     bounded = zip(histogram.bounds, histogram.counts, strict=False)
     finite = [(floatToGoString(bound), float(count)) for bound, count in bounded if isfinite(bound)]  # type: ignore[no-untyped-call]
     return [*finite, ("+Inf", histogram.count)]

@@ -11,7 +11,7 @@ from itertools import takewhile
 import structlog
 
 from ntspool.net.admission import Admission, packed_address
-from ntspool.net.connection import Accepted, Connection, Rulebook
+from ntspool.net.connection import Accepted, Connection, Fetch, Rulebook, fetch_nothing
 from ntspool.net.geo import locator, nowhere
 from ntspool.net.proxied import Anteroom
 from ntspool.net.servertls import server_context
@@ -39,12 +39,15 @@ _EVENTS = 256
 log = structlog.get_logger()
 
 
-def prepare(snapshot: Snapshot, before: Rulebook | None) -> Rulebook:
-    """Make a snapshot ready to serve from, with the TLS context of `before` where that is still good."""
+def prepare(snapshot: Snapshot, before: Rulebook | None, fetch: Fetch = fetch_nothing) -> Rulebook:
+    """Make a snapshot ready to serve from, with the TLS context of `before` where that is still good.
+
+    `fetch` fetches the answers that backends must be asked for.
+    """
     context = before.context if before else server_context(snapshot.certificates)
     selection = snapshot.selection
     locate = locator(selection.database) if selection.database else nowhere
-    return Rulebook(snapshot.rules, context, Negotiator(snapshot.serving, selection), locate)
+    return Rulebook(snapshot.rules, context, Negotiator(snapshot.serving, selection), locate, fetch)
 
 
 class _Listening(socket.socket):

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ntspool.net import backendmetrics, clustermetrics, gatewaymetrics
+from ntspool.net import backendmetrics, clustermetrics, gatewaymetrics, upstreammetrics
 from ntspool.pool.view import GatewayView
 
 FRESH: Final = 0.5
@@ -33,6 +33,7 @@ class GatewayCollector(Collector):
         yield from gatewaymetrics.families(self._view)
         yield from backendmetrics.families(self._view)
         yield from clustermetrics.families(self._view.cluster)
+        yield from upstreammetrics.families(self._view.upstreams)
 
 
 def exposition(view: GatewayView, accept: str = "") -> tuple[bytes, str]:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ntspool.errors import WireError
-from ntspool.net.timequery import TimeAnswer, ask
+from ntspool.net.spending import Answered, Spender
+from ntspool.net.timequery import TimeAnswer
 from ntspool.pool import proofs
-from ntspool.pool.causes import Cause, Failure
+from ntspool.pool.causes import Failure
 from ntspool.pool.cookies import NONCE_LENGTH, SERVER_AEAD, Association, CookieKey, key_id
 from ntspool.pool.fleet import Target
 from ntspool.pool.keyring import Epoch, Keyring
+from ntspool.pool.model import FixedKey
 from ntspool.pool.proofs import Proof
-from ntspool.pool.sample import Limits, Sample, judge, sample
+from ntspool.pool.sample import Limits, Sample
 from ntspool.wire.aead import Aead
 
 
@@ -39,27 +41,6 @@ class Result:
     cookies: Mapping[Aead, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """What one request has brought, and what it was sealed with."""
-
-    association: Association
-    answer: TimeAnswer | Failure
-
-    @property
-    def opened(self) -> bool:
-        """Whether the server opened the cookie; NTPsec shows it by a kiss while it is not synchronised."""
-        return isinstance(self.answer, TimeAnswer) or self.answer.authentic
-
-    @property
-    def cookies(self) -> int:
-        return 0 if isinstance(self.answer, Failure) else len(self.answer.cookies)
-
-    @property
-    def nak(self) -> bool:
-        return isinstance(self.answer, Failure) and self.answer.cause is Cause.NAK
-
-
 class Prober:
     """Probes one target with every one of `aeads`; `proof` is what is known of it, `healthy` whether it is UP.
 
@@ -79,16 +60,16 @@ class Prober:
         timeout: float,
         clock: Callable[[], float],
     ) -> None:
+        if isinstance(target.cookies, FixedKey):
+            raise TypeError("no cookies can be minted for a backend that keeps its own keys")
         self._target = target
+        self._cookies = target.cookies
         self._aeads = aeads
         self._keyring = keyring
         self._proof = proof
         self._healthy = healthy
-        self._limits = limits
-        self._timeout = timeout
-        self._clock = clock
+        self._spender = Spender(target, limits, timeout, clock)
         self._findings: list[Finding] = []
-        self._samples: list[Sample] = []
 
     async def probe(self) -> Result:
         """Probe under the current epoch, and as it turns out under others; then spend what cookies came back."""
@@ -96,13 +77,15 @@ class Prober:
         answers = await self._ask_all(current, self._aeads)
         if not _any_opened(answers):
             answers = await self._ask_older(answers)
-        outcomes = dict(zip(answers, await asyncio.gather(*map(self._spend_returned, answers.values())), strict=True))
+        outcomes = dict(
+            zip(answers, await asyncio.gather(*map(self._spender.spend_returned, answers.values())), strict=True)
+        )
         if any(finding.epoch is current and finding.accepted for finding in self._findings):
             await self._ask_next(answers)
-        best = min(self._samples, key=lambda each: each.distance, default=None)
-        return Result(outcomes, tuple(self._findings), best, {aead: each.cookies for aead, each in answers.items()})
+        cookies = {aead: each.cookies for aead, each in answers.items()}
+        return Result(outcomes, tuple(self._findings), self._spender.best, cookies)
 
-    async def _ask_older(self, answers: dict[Aead, _Answered]) -> dict[Aead, _Answered]:
+    async def _ask_older(self, answers: dict[Aead, Answered]) -> dict[Aead, Answered]:
         """Probe under the epochs before the current one, for a backend whose key file is late.
 
         One that is UP and silent is asked no more than once: nothing says that its keys are the trouble.
@@ -117,7 +100,7 @@ class Prober:
                 return older if naks else await self._ask_again(older)
         return answers
 
-    async def _ask_again(self, older: dict[Aead, _Answered]) -> dict[Aead, _Answered]:
+    async def _ask_again(self, older: dict[Aead, Answered]) -> dict[Aead, Answered]:
         """Tell one that passes over the current epoch, as NTPsec does, from one that came back to life meanwhile."""
         current = self._keyring.current
         answers = await self._ask_all(current, self._aeads)
@@ -126,12 +109,12 @@ class Prober:
         self._findings.append(Finding(current, accepted=False))
         return older
 
-    async def _ask_next(self, answers: Mapping[Aead, _Answered]) -> None:
+    async def _ask_next(self, answers: Mapping[Aead, Answered]) -> None:
         upcoming = self._keyring.next
         if proofs.lagging(self._proof, upcoming):
             await self._ask_all(upcoming, [next(aead for aead, each in answers.items() if each.opened)])
 
-    async def _ask_all(self, epoch: Epoch, aeads: Sequence[Aead]) -> dict[Aead, _Answered]:
+    async def _ask_all(self, epoch: Epoch, aeads: Sequence[Aead]) -> dict[Aead, Answered]:
         """Send one request with each AEAD, with cookies of `epoch`, and note what becomes of the epoch."""
         answers = dict(zip(aeads, await asyncio.gather(*(self._ask(epoch, aead) for aead in aeads)), strict=True))
         opened = [each.answer for each in answers.values() if each.opened]
@@ -141,35 +124,11 @@ class Prober:
             self._findings.append(Finding(epoch, accepted=False))
         return answers
 
-    async def _ask(self, epoch: Epoch, aead: Aead) -> _Answered:
+    async def _ask(self, epoch: Epoch, aead: Aead) -> Answered:
         target = self._target
         association = Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
-        key = CookieKey(target.cookies, epoch.key(target.key_group, SERVER_AEAD[target.cookies]))
-        return await self._spend(association, key.mint(association, os.urandom(NONCE_LENGTH)))
-
-    async def _spend(self, association: Association, cookie: bytes) -> _Answered:
-        host, port = str(self._target.address), self._target.port
-        answer = await ask(host, port, association, cookie, timeout=self._timeout, clock=self._clock)
-        return _Answered(association, answer)
-
-    async def _spend_returned(self, first: _Answered) -> Failure | None:
-        """Return why an answer is no good, or why the cookie in it is not; None if a client would be served."""
-        failure = self._judge(first.answer)
-        # Whose answer brings no cookie, nothing is minted for: see `_mints`.
-        if failure or isinstance(first.answer, Failure) or not first.answer.cookies:
-            return failure
-        second = (await self._spend(first.association, first.answer.cookies[0])).answer
-        failure = self._judge(second)
-        if failure is not None and failure.cause in {Cause.NAK, Cause.BAD_AUTHENTICATOR}:
-            return Failure(Cause.COOKIE, str(failure))
-        return failure
-
-    def _judge(self, answer: TimeAnswer | Failure) -> Failure | None:
-        if isinstance(answer, Failure):
-            return answer
-        found = sample(answer.header, answer.measurement, self._clock())
-        self._samples.append(found)
-        return judge(answer.header, found, self._limits)
+        key = CookieKey(self._cookies, epoch.key(target.key_group, SERVER_AEAD[self._cookies]))
+        return await self._spender.spend(association, key.mint(association, os.urandom(NONCE_LENGTH)))
 
     def _mints(self, opened: Sequence[TimeAnswer | Failure]) -> int | None:
         """Return the epoch of the cookies that a backend hands out itself; a kiss brings none, and tells nothing."""
@@ -183,11 +142,11 @@ class Prober:
 
     def _minted_under(self, answer: TimeAnswer) -> int | None:
         try:
-            named = key_id(self._target.cookies, answer.cookies[0]) if answer.cookies else None
+            named = key_id(self._cookies, answer.cookies[0]) if answer.cookies else None
         except WireError:
             return None
         return next((epoch.number for epoch in self._keyring.epochs if epoch.key_id == named), None)
 
 
-def _any_opened(answers: Mapping[Aead, _Answered]) -> bool:
+def _any_opened(answers: Mapping[Aead, Answered]) -> bool:
     return any(each.opened for each in answers.values())

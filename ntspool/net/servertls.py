@@ -31,6 +31,9 @@ class ServerEnd(Protocol):
         handshake fails; what `data_to_send` has then is the alert.
         """
 
+    def send(self, plaintext: bytes) -> None:
+        """Say this, and stay ready for more."""
+
     def send_last(self, plaintext: bytes) -> None:
         """Say this and close_notify."""
 
@@ -146,9 +149,13 @@ class PublicEnd:
         except SSL.Error as error:
             raise WireError(describe(error)) from error
 
+    def send(self, plaintext: bytes) -> None:
+        """See ServerEnd.send."""
+        self._tls.send(plaintext)
+
     def send_last(self, plaintext: bytes) -> None:
         """See ServerEnd.send_last."""
-        self._tls.send(plaintext)
+        self.send(plaintext)
         self._tls.shutdown()
 
     def data_to_send(self) -> bytes:

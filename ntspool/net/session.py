@@ -11,7 +11,7 @@ from ntspool.errors import ErrorCode, WireError
 from ntspool.net.geo import Places, nowhere
 from ntspool.net.servertls import ServerContext, ServerEnd
 from ntspool.pool.model import Client
-from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Negotiator
+from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Deferred, Negotiator
 from ntspool.wire.exchange import ServerExchange
 from ntspool.wire.messages import Refusal, Request, error_refusal
 
@@ -51,7 +51,8 @@ class Session:
 
     `locate` is asked once, when the client has asked, where that address is.
     Send what `receive_data` returns in one write. Once `finished`, send that last flight, shut the connection's
-    writing side and feed nothing more; `report` then says how it went.
+    writing side and feed nothing more; `report` then says how it went. While an answer is `deferred`, feed nothing and
+    have it fetched; `resume` then takes it.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Session:
         "_packed",
         "_random",
         "_tls",
+        "deferred",
         "established",
         "finished",
         "report",
@@ -85,6 +87,7 @@ class Session:
         self._tls: ServerEnd | None = None
         self._exchange: ServerExchange | None = None
         self.established = False
+        self.deferred: Deferred | None = None
         self.finished = False
         self.report = Report()
 
@@ -104,6 +107,14 @@ class Session:
             self.report.server_name = self.report.server_name or _printable(tls.server_name())
             # Nothing but the client's farewell is to come, and a TLS connection is the dearest part of a session.
             self._tls = None
+        return tls.data_to_send()
+
+    def resume(self, answer: Answer) -> bytes:
+        """Take the answer that was deferred; return the bytes to send to the client."""
+        tls, self._tls, self.deferred = self._tls, None, None
+        if tls is None or self.finished:
+            return b""
+        self._reply(tls, answer)
         return tls.data_to_send()
 
     def expire(self) -> None:
@@ -128,7 +139,7 @@ class Session:
         self.established = tls.established
         while plaintext:
             self._receive_request(tls, plaintext)
-            if self.finished:
+            if self.finished or self.deferred is not None:
                 return
             plaintext = tls.receive_data(b"")
         if plaintext is None:
@@ -142,10 +153,15 @@ class Session:
         except WireError as error:
             self._reply(tls, Answer(error_refusal(error.code), reason=str(error)))
             return
-        if request is not None:
-            self._reply(tls, self._answer(tls, request))
+        if request is None:
+            return
+        answer = self._answer(tls, request)
+        if isinstance(answer, Deferred):
+            self.deferred = answer
+        else:
+            self._reply(tls, answer)
 
-    def _answer(self, tls: ServerEnd, request: Request) -> Answer:
+    def _answer(self, tls: ServerEnd, request: Request) -> Answer | Deferred:
         try:
             name = self.report.server_name = _printable(tls.server_name())
             client = Client(self._packed, name, self._locate(self._packed))

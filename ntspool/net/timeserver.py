@@ -81,6 +81,11 @@ class TimeServer:
         """The addresses that are bound, in the order of `listen`, with the real ports."""
         return [sock.getsockname()[:2] for sock in self._sockets]
 
+    @property
+    def jar(self) -> CookieJar:
+        """The keys that it opens cookies under now."""
+        return self._responder.jar
+
     async def start(self) -> None:
         """Bind and begin to answer; raises ConfigError, with nothing bound, when an address cannot be."""
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from ntspool.errors import CertificateError
 from ntspool.pool.model import Certificate
@@ -115,23 +115,64 @@ def certificate_context(certificate: Certificate) -> SSL.Context:
     return context
 
 
-def client_context(ca: Path | None) -> SSL.Context:
-    """Return the context of an NTS-KE client that trusts `ca` (PEM), or the system's authorities for None.
+def client_context(ca: Path | bytes | None) -> SSL.Context:
+    """Return the context of an NTS-KE client that trusts `ca` (a PEM file, or PEM), None: the system's authorities.
 
     The caller must check the server's name after the handshake: OpenSSL does so only if told by ways that
     pyOpenSSL does not have. Raises CertificateError when `ca` cannot be used.
     """
     context = bare_context(SSL.TLS_CLIENT_METHOD)
-    context.set_verify(SSL.VERIFY_PEER)
+    context.set_verify(SSL.VERIFY_PEER, _note_refusal)
     context.set_alpn_protos([ALPN_NTSKE])
     if ca is None:
         context.set_default_verify_paths()
+        return context
+    if isinstance(ca, bytes):
+        _trust(context, ca)
         return context
     try:
         context.load_verify_locations(str(ca))
     except SSL.Error as error:
         raise CertificateError(f"{ca} holds no certificate in PEM, or cannot be read") from error
     return context
+
+
+def _note_refusal(connection: SSL.Connection, _certificate: object, error: int, _depth: int, good: int) -> bool:
+    """Keep for `describe_refusal` why OpenSSL does not trust a certificate."""
+    if not good:
+        connection.set_app_data(error)
+    return bool(good)
+
+
+_REFUSALS = {
+    7: "its signature is not its authority's",
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: "it is signed by itself",
+    19: "its authority is not trusted here",
+    20: "its authority is not known here",
+    21: "its authority is not known here",
+    26: "it is for another purpose",
+    66: "its key is too weak",
+}
+"""What is wrong with a certificate, by OpenSSL's numbers (X509_STORE_CTX_get_error)."""
+
+
+def describe_refusal(connection: SSL.Connection, error: SSL.Error) -> str:
+    """Return why a client's handshake failed; see `describe`."""
+    refusal = connection.get_app_data()
+    return describe(error) if refusal not in _REFUSALS else f"{describe(error)}, {_REFUSALS[refusal]}"
+
+
+def _trust(context: SSL.Context, authorities: bytes) -> None:
+    store = context.get_cert_store()
+    try:
+        certificates = x509.load_pem_x509_certificates(authorities)
+    except ValueError as error:
+        raise CertificateError("the authorities are no certificates in PEM") from error
+    if store is not None:
+        for each in certificates:
+            store.add_cert(crypto.X509.from_cryptography(each))
 
 
 def describe(error: SSL.Error) -> str:

@@ -14,7 +14,7 @@ from itertools import chain, product
 from typing import NamedTuple
 
 from ntspool.pool.cookies import CookieFormat, cookie_length
-from ntspool.pool.model import Backend, Client, Family, Selection, Serving
+from ntspool.pool.model import Backend, Client, Family, FixedKey, Selection, Serving
 from ntspool.pool.names import NOTHING, Asked
 from ntspool.pool.slots import in_slot
 from ntspool.pool.table import Candidate, Table, Without, prefix_of
@@ -229,7 +229,7 @@ class Balancer:
             terms.pin in ("", backend.name)
             and (not terms.group or backend.name in self._groups[terms.group])
             and terms.port in (None, backend.port)
-            and terms.length in (None, _LENGTHS[backend.cookies])
+            and terms.length in (None, _length(backend))
             and (not terms.region or terms.region in backend.regions)
         )
 
@@ -258,11 +258,17 @@ def _main_length(serving: Iterable[Serving], family: Family) -> int | None:
 
     Health does not come into it, or clients would be led from one length to the other.
     """
-    weights: Counter[int] = Counter()
+    weights: Counter[int | None] = Counter()
     for backend in (each.backend for each in serving):
         if Aead.AES_SIV_CMAC_256 in backend.aeads and any(each.version == family for each in backend.addresses):
-            weights[_LENGTHS[backend.cookies]] += backend.weight
-    return min(weights, key=lambda length: (-weights[length], length)) if len(weights) > 1 else None
+            weights[_length(backend)] += backend.weight
+    known = [length for length in weights if length is not None]
+    return min(known, key=lambda length: (-weights[length], length)) if known and len(weights) > 1 else None
+
+
+def _length(backend: Backend) -> int | None:
+    """Return the length of AEAD 15's cookies; None if that is up to the backend itself."""
+    return None if isinstance(backend.cookies, FixedKey) else _LENGTHS[backend.cookies]
 
 
 def _canonical(server: str) -> str:

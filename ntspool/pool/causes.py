@@ -22,10 +22,20 @@ class Cause(StrEnum):
     OFFSET = "offset vote"
     COOKIE = "returned cookie refused"
     KEYS_BEHIND = "keys behind"
+    KE_UNREACHABLE = "key exchange unreachable"
+    KE_NO_ANSWER = "key exchange does not answer"
+    KE_TLS = "key exchange TLS failed"
+    KE_TOKEN = "token refused"  # noqa: S105  -- the words, no token
+    KE_ERROR = "key exchange error"
+    KE_MALFORMED = "malformed key exchange"
+    KE_AEAD = "AEAD not supported"
 
 
 # What others than the backend can bring about, a firewall on our own side or whoever sprays packets at us.
-_SILENCE = {Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.UNREACHABLE, Cause.REFUSED, Cause.MALFORMED, Cause.KEYS_BEHIND}
+_SILENCE = {
+    *(Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.UNREACHABLE, Cause.REFUSED, Cause.MALFORMED, Cause.KEYS_BEHIND),
+    *(Cause.KE_UNREACHABLE, Cause.KE_NO_ANSWER, Cause.KE_ERROR),
+}
 
 RATE = "RATE"
 """The kiss code of a server that is asked too often (RFC 5905 section 7.4)."""

@@ -72,11 +72,15 @@ class SessionCounts:
         """Count why a session was not ok."""
         self._add_reason(kind(reason), 1)
 
-    def assign(self, backend: str, aead: int, key: int) -> None:
-        """Count a client that was sent to a backend, the AEAD that it is to use and the id of its cookies' key."""
+    def assign(self, backend: str, aead: int, key: int | None) -> None:
+        """Count a client that was sent to a backend, the AEAD that it is to use and the id of its cookies' key.
+
+        `key` is None for cookies that the backend made under a key of its own.
+        """
         self.backends[backend] += 1
         self.aeads[aead] += 1
-        self.minted[key] += 1
+        if key is not None:
+            self.minted[key] += 1
 
     def merge(self, other: "SessionCounts") -> None:
         """Count all that `other` has counted."""

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.hosts import name_problem
-from ntspool.pool.model import Address, Backend
+from ntspool.pool.model import Address, Backend, FixedKey
 from ntspool.pool.resolving import UNKNOWN, Knowledge, Question, RecordType, Target
 
 LARGEST_WEIGHT = 256
@@ -26,7 +27,8 @@ class Declared:
 class Discovered:
     """The backends behind an SRV name: each is like `pattern`, which has no name and no addresses of its own.
 
-    Its `port` and `weight` hold where they are `stated`, its `key_group` unless it is empty.
+    Its `port` and `weight` hold where they are `stated`, and so does `ke.port`, the port of its key exchange; its
+    `key_group` holds unless it is empty.
     """
 
     service: str
@@ -58,7 +60,7 @@ def backends(entries: Sequence[Entry], knowledge: Knowledge) -> tuple[tuple[Back
     to a discovered one of the same name, and the first entry's to a later one's.
     """
     taken = {entry.backend.name.lower() for entry in entries if isinstance(entry, Declared)}
-    formats = {entry.backend.key_group: entry.backend.cookies for entry in entries if isinstance(entry, Declared)}
+    formats = dict(_key_groups(entries))
     found: list[Backend] = []
     left_out: dict[str, str] = {}
     for entry in entries:
@@ -68,14 +70,22 @@ def backends(entries: Sequence[Entry], knowledge: Knowledge) -> tuple[tuple[Back
             continue
         for backend in _discovered(entry, knowledge):
             problem = _problem(backend, taken)
-            if problem is None and formats.setdefault(backend.key_group, backend.cookies) is not backend.cookies:
-                problem = f"key group {backend.key_group} has {formats[backend.key_group]} cookies"
+            if problem is None and not isinstance(backend.cookies, FixedKey):
+                cookies = formats.setdefault(backend.key_group, backend.cookies)
+                if cookies is not backend.cookies:
+                    problem = f"key group {backend.key_group} has {cookies} cookies"
             if problem is None:
                 taken.add(backend.name)
                 found.append(backend)
             else:
                 left_out[backend.name] = problem
     return tuple(found), left_out
+
+
+def _key_groups(entries: Iterable[Entry]) -> Iterator[tuple[str, CookieFormat]]:
+    for backend in (entry.backend for entry in entries if isinstance(entry, Declared)):
+        if not isinstance(backend.cookies, FixedKey):
+            yield backend.key_group, backend.cookies
 
 
 def _problem(backend: Backend, taken: set[str]) -> str | None:
@@ -97,11 +107,21 @@ def _discovered(entry: Discovered, knowledge: Knowledge) -> Iterator[Backend]:
         yield replace(
             entry.pattern,
             name=target.host,
+            cookies=_cookies(entry, target),
             addresses=_addresses(target.host, knowledge),
             port=target.port if own_port else entry.pattern.port,
             weight=entry.pattern.weight if "weight" in entry.stated else weight,
-            key_group=entry.pattern.key_group or target.host,
+            key_group="" if isinstance(entry.pattern.cookies, FixedKey) else entry.pattern.key_group or target.host,
         )
+
+
+def _cookies(entry: Discovered, target: Target) -> CookieFormat | FixedKey:
+    """Return the cookies of the backend at `target`: with keys of its own, it is asked by its own name."""
+    cookies = entry.pattern.cookies
+    if not isinstance(cookies, FixedKey):
+        return cookies
+    own_port = "ke.port" not in entry.stated and entry.service.startswith("_ntske._tcp.") and target.port
+    return replace(cookies, name=cookies.host or target.host, port=target.port if own_port else cookies.port)
 
 
 def _weights(stated: Sequence[int], usual: int) -> list[int]:

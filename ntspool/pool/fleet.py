@@ -10,7 +10,7 @@ from enum import StrEnum
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.health import Health, Rules, best, observe, ramp, revive
-from ntspool.pool.model import Address
+from ntspool.pool.model import Address, FixedKey
 from ntspool.pool.panic import Standing, panics
 from ntspool.pool.sample import Sample
 from ntspool.pool.vote import Interval, intersect, interval
@@ -28,12 +28,15 @@ _NEW = Health()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address of a backend, and whose cookies it opens: what is known of one target holds for no other."""
+    """An address of a backend, and whose cookies it opens or how it is asked for its own.
+
+    What is known of one target holds for no other.
+    """
 
     backend: str
     address: Address
     port: int
-    cookies: CookieFormat
+    cookies: CookieFormat | FixedKey
     key_group: str
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal
+from typing import Final, Literal
 
 from ntspool.pool.access import EVERYBODY, Access
 from ntspool.pool.cookies import CookieFormat, ServerKey
@@ -30,11 +30,39 @@ class Family(IntEnum):
     IPV6 = 6
 
 
+DEFAULT_KE_PORT = 4460
+"""The port of NTS-KE (RFC 8915 section 7.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedKey:
+    """How a backend that keeps its own keys is asked for cookies: where its NTS-KE server is, and our `token` there.
+
+    `name`, a DNS name or an IP literal, is what its certificate must cover. It is found at `host`, a DNS name or an IP
+    literal, or where `host` is empty at that address of the backend which the cookies are for. `ca` are the authorities
+    in PEM, None the system's.
+    """
+
+    name: str
+    token: str = field(repr=False)
+    port: int = DEFAULT_KE_PORT
+    host: str = ""
+    ca: bytes | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return FIXED_KEY
+
+
+FIXED_KEY: Final = "fixed-key"
+"""What stands for FixedKey where the other backends have a cookie format."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """An NTP server with NTS, as declared in backends.yaml.
 
-    `aeads` are those that it serves; backends of one `key_group` share their cookie keys. `regions` are the places
+    `cookies` is whose cookies are minted for it, or how it is asked for its own. `aeads` are those that it serves;
+    backends of one `key_group` share their cookie keys, and one that keeps its own has none. `regions` are the places
     whose clients it is for, in lower case.
     """
 
@@ -42,7 +70,7 @@ class Backend:
     addresses: tuple[Address, ...]
     port: int
     weight: int
-    cookies: CookieFormat
+    cookies: CookieFormat | FixedKey
     aeads: tuple[Aead, ...]
     key_group: str
     regions: tuple[str, ...] = ()
@@ -64,12 +92,13 @@ class UpAddress:
 class Serving:
     """A backend as workers may give it out now: the addresses that are UP, and the key to mint under.
 
-    A backend without a proved epoch is not UP, whatever its probes say; its key is then never used.
+    A backend without a proved epoch is not UP, whatever its probes say; its key is then never used. One that keeps its
+    own keys has none here.
     """
 
     backend: Backend
     up: tuple[UpAddress, ...]
-    key: ServerKey
+    key: ServerKey | None
 
 
 @dataclass(frozen=True, slots=True)

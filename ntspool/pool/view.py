@@ -51,7 +51,8 @@ class BackendView:
     `since` is when it came to be in this state, at the earliest when the gateway started. `weight` is what is declared,
     `effective_weight` what holds now (an operator's `weight`, slow start); `share` is its part of all sessions since
     the gateway's start, `fair_share` the part that its weight would give it now (0 to 1; 0 for who is not UP).
-    `minting` is the epoch that clients' cookies are minted under.
+    `minting` is the epoch that clients' cookies are minted under. One that keeps its own keys has none, nor a key
+    group; `ke` is then where it is asked for cookies, `HOST:PORT`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class BackendView:
     share: float
     fair_share: float
     minting: int | None
+    ke: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,34 @@ class SessionsView:
     handshake: HistogramView
     rate: float
     open: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamView:
+    """What was asked of one backend that keeps its own keys, since the gateway's start and over all workers.
+
+    `connections` are those open now, `opened` all. `answered` clients got its cookies; `avoided` ones got another
+    backend, or none, before their keys were sent. `failures` of connections and of questions are by Cause.
+    """
+
+    backend: str
+    connections: int
+    opened: int
+    answered: int
+    avoided: int
+    failures: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamsView:
+    """All backends that keep their own keys.
+
+    `waits` is how long clients waited until a connection was theirs, `answers` from then until the cookies were there.
+    """
+
+    backends: tuple[UpstreamView, ...]
+    waits: HistogramView
+    answers: HistogramView
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +297,8 @@ class GatewayView:
     """One gateway as it is now. `keys` is what `ntspool keys status` shows (see KeyKeeper.status).
 
     `ready` tells whether it can serve some client; `panicking` names the address families in panic; `vote` is the mode
-    of the offset vote; `publishing` is None for a gateway that is not published in the DNS, `cluster` for one alone.
+    of the offset vote; `publishing` is None for a gateway that is not published in the DNS, `cluster` for one alone,
+    `upstreams` while no backend keeps its own keys.
     """
 
     version: str
@@ -287,3 +318,4 @@ class GatewayView:
     cluster: ClusterView | None = None
     publishing: PublishingView | None = None
     history: HistoryView = HistoryView()
+    upstreams: UpstreamsView | None = None

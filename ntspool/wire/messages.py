@@ -70,7 +70,7 @@ class Request:
         if self.port is not None:
             message.append(records.ntpv4_port(self.port, critical=False))
         message.extend(map(records.ntp_server_deny, self.denied))
-        return _encode(message)
+        return encode_message(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,10 @@ class Response:
     def encode(self) -> bytes:
         """Return the message, inside the subset that every known client accepts.
 
-        Raises ValueError when the cookies are not eight of equal length or the message is longer than 2048 bytes.
+        Raises ValueError unless the cookies are one to eight of equal length and the message has at most 2048 bytes.
         """
-        if len(self.cookies) != COOKIES or len(set(map(len, self.cookies))) != 1:
-            raise ValueError(f"a response carries exactly {COOKIES} cookies of equal length")
+        if not 1 <= len(self.cookies) <= COOKIES or len(set(map(len, self.cookies))) != 1:
+            raise ValueError(f"a response carries one to {COOKIES} cookies of equal length")
         head = _response_head(self.aead, self.server, self.port, self.compliant_128gcm)
         cookie_head = _cookie_head(len(self.cookies[0]))
         encoded = head + cookie_head.join((b"", *self.cookies)) + _END
@@ -119,10 +119,10 @@ class Refusal:
     def encode(self) -> bytes:
         """Return the message: an Error record, or the empty-body answer of RFC 8915 sections 4.1.2 and 4.1.5."""
         if self.reason is RefusalReason.NO_COMMON_PROTOCOL:
-            return _encode([records.next_protocol([])])
+            return encode_message([records.next_protocol([])])
         if self.reason is RefusalReason.NO_COMMON_AEAD:
-            return _encode([records.next_protocol([PROTOCOL_NTPV4]), records.aead_algorithm([])])
-        return _encode([records.error(self.code or 0)])
+            return encode_message([records.next_protocol([PROTOCOL_NTPV4]), records.aead_algorithm([])])
+        return encode_message([records.error(self.code or 0)])
 
 
 NO_COMMON_PROTOCOL = Refusal(RefusalReason.NO_COMMON_PROTOCOL)
@@ -144,7 +144,7 @@ def decode_request(message: Sequence[Record]) -> Request:
         if record.type in _NOT_IN_REQUESTS:
             raise WireError(f"record {record.type} in a request")
     denied = [record.text() for record in message if record.type == RecordType.NTP_SERVER_DENY]
-    found = _sort([record for record in message if record.type != RecordType.NTP_SERVER_DENY], _NEGOTIATED)
+    found = sort_records([record for record in message if record.type != RecordType.NTP_SERVER_DENY], _NEGOTIATED)
     protocols = _next_protocol(found).numbers()
     aead = found.get(RecordType.AEAD_ALGORITHM)
     if aead is None and PROTOCOL_NTPV4 in protocols:
@@ -173,7 +173,7 @@ def decode_response(message: Sequence[Record], request: Request) -> Response | R
             # No warning code is assigned, and unknown ones are errors (RFC 8915 section 4.1.4).
             raise WireError("the server sent a warning")
     cookies = tuple(record.body for record in message if record.type == RecordType.NEW_COOKIE)
-    found = _sort([record for record in message if record.type != RecordType.NEW_COOKIE], _NEGOTIATED)
+    found = sort_records([record for record in message if record.type != RecordType.NEW_COOKIE], _NEGOTIATED)
     protocol = _next_protocol(found)
     if not protocol.body:
         return NO_COMMON_PROTOCOL
@@ -229,12 +229,16 @@ def _cookie_head(length: int) -> bytes:
 _END = END_OF_MESSAGE.encode()
 
 
-def _encode(message: Iterable[Record]) -> bytes:
+def encode_message(message: Iterable[Record]) -> bytes:
+    """Return the bytes of a message: its records, and the End of Message behind them."""
     return b"".join(record.encode() for record in (*message, END_OF_MESSAGE))
 
 
-def _sort(message: Iterable[Record], known: Sequence[RecordType]) -> dict[int, Record]:
-    """Return the known records by type; the others must not be critical, and none may come twice."""
+def sort_records(message: Iterable[Record], known: Sequence[RecordType]) -> dict[int, Record]:
+    """Return the known records by type.
+
+    Raises WireError for others that are critical, with the code that says so, and for a known one that comes twice.
+    """
     found: dict[int, Record] = {}
     for record in message:
         if record.type not in known:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 
 from ntspool.errors import WireError
 
@@ -64,6 +65,13 @@ class Record:
             raise WireError(f"record {self.type} has a body of {len(self.body)} bytes instead of 2")
         return int.from_bytes(self.body, "big")
 
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Return the body as a list of pairs of 16-bit integers; raises WireError when it is anything else."""
+        numbers = self.numbers()
+        if len(numbers) % 2:
+            raise WireError(f"record {self.type} has a body of {len(self.body)} bytes, not a list of pairs")
+        return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
     def text(self) -> str:
         """Return the body as printable ASCII without spaces; raises WireError when it is empty or anything else."""
         if not self.body or not all(0x21 <= byte <= 0x7E for byte in self.body):
@@ -111,6 +119,29 @@ def ntp_server_deny(name: str) -> Record:
     """Return an NTP Server Deny record of the pool protocol; `name` is exactly that of an earlier Server record."""
     return Record(RecordType.NTP_SERVER_DENY, name.encode("ascii"), critical=False)
 
+
+def supported_next_protocols(protocols: Iterable[int] = ()) -> Record:
+    """Return a Supported Next Protocol List record of the pool protocol; empty in a query."""
+    return Record(RecordType.SUPPORTED_NEXT_PROTOCOL_LIST, _pack(protocols), critical=True)
+
+
+def supported_algorithms(aeads: Iterable[tuple[int, int]] = ()) -> Record:
+    """Return a Supported Algorithm List record: AEADs and the lengths of their keys in bytes; empty in a query."""
+    return Record(RecordType.SUPPORTED_ALGORITHM_LIST, _pack(chain.from_iterable(aeads)), critical=True)
+
+
+def fixed_key_request(c2s: bytes, s2c: bytes) -> Record:
+    """Return a Fixed Key Request record of the pool protocol: the keys that the cookies shall hold."""
+    return Record(RecordType.FIXED_KEY_REQUEST, c2s + s2c, critical=True)
+
+
+def authentication_token(token: str) -> Record:
+    """Return an Authentication Token record of the pool protocol: who asks for what follows."""
+    return Record(RecordType.AUTHENTICATION_TOKEN, token.encode("ascii"), critical=False)
+
+
+KEEP_ALIVE = Record(RecordType.KEEP_ALIVE, b"", critical=False)
+"""The pool protocol's wish to use the connection for another message, and the consent to it."""
 
 COMPLIANT_128GCM_EXPORT = Record(RecordType.COMPLIANT_128GCM_EXPORT, b"", critical=False)
 """chrony's sign that AEAD 30 is exported with its own number in the context, as RFC 8915 says."""

@@ -14,7 +14,7 @@ from ntspool.app import cli_edit
 from ntspool.app.cli import cli
 from ntspool.app.gateway import Gateway
 from ntspool.app.keykeeper import KeyKeeper
-from ntspool.errors import StateError
+from ntspool.errors import ConfigError, StateError
 from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
 from tests.app.pool import lay_out, run_ntspool
@@ -82,6 +82,60 @@ def test_add_shows_the_difference_and_says_that_no_gateway_runs(path):
     assert result.returncode == 0
     assert path.read_text() == TEXT + "".join(f"{line}\n" for line in new)
     assert config.load(path).backends[2].name == "ntp-3"
+
+
+@pytest.fixture
+def token(path):
+    file = path.parent / "own.token"
+    file.touch(mode=0o600)
+    file.write_text("0123456789abcdef" * 4)
+    return file
+
+
+def test_a_backend_that_keeps_its_own_keys_is_added_and_changed(path, token, pki):
+    words = ("own", "ntp.example", "--cookies", "fixed-key", "--ke-token", "own.token", "--ke-port", 4461)
+    result = _run(cli_edit.add, path, *words, "--ke-host", "ke.example", "--no-reload")
+    assert result.exit_code == 0
+    new = [
+        "",
+        "  - name: own",
+        "    address: ntp.example",
+        "    cookies: fixed-key",
+        "    ke: {host: ke.example, port: 4461, token: own.token}",
+    ]
+    assert path.read_text() == TEXT + "".join(f"{line}\n" for line in new)
+    assert token.read_text() not in result.output
+    changes = ("ke.host=", "ke.port=4462", f"ke.ca={pki.ca}")
+    assert _run(cli_edit.set_keys, path, "own", *changes, "--no-reload").exit_code == 0
+    assert path.read_text().endswith(f"    ke: {{port: 4462, token: own.token, ca: {pki.ca}}}\n")
+    ke = config.load(path).backends[2].ke
+    assert (ke.host, ke.port, ke.ca, ke.token) == (None, 4462, pki.ca, token)
+    # From one kind to the other in one step, for neither half of it would be right.
+    back = ("cookies=ntpd-rs", "ke.port=", "ke.token=", "ke.ca=")
+    assert _run(cli_edit.set_keys, path, "own", *back, "--no-reload").exit_code == 0
+    assert path.read_text().endswith("    cookies: ntpd-rs\n")
+    assert _run(cli_edit.set_keys, path, "own", "cookies=fixed-key", "ke.token=own.token", "--no-reload").exit_code == 0
+    assert config.load(path).backends[2].ke.token == token
+
+
+def test_a_mapping_in_several_lines_is_changed_as_a_whole(path, token):
+    lines = ("- name: own", "  address: ntp.example", "  ke:", "    token: own.token", "    port: 4461")
+    block = "".join(f"  {line}\n" for line in (*lines, "  cookies: fixed-key"))
+    path.write_text(TEXT + block)
+    assert _run(cli_edit.set_keys, path, "own", "ke.port=4462", "--no-reload").exit_code == 0
+    assert config.load(path).backends[2].ke.port == 4462
+    assert path.read_text().startswith(TEXT)
+
+
+def test_what_would_be_wrong_with_ke_changes_nothing(path, token):
+    for words in (("cookies=fixed-key",), ("ke.token=own.token",), ("cookies=fixed-key", "ke.token=nowhere")):
+        with pytest.raises(ConfigError):
+            _run(cli_edit.set_keys, path, "ntp-1", *words)
+    with pytest.raises(ConfigError, match="expected a whole number"):
+        _run(cli_edit.set_keys, path, "ntp-1", "cookies=fixed-key", "ke.token=own.token", "ke.port=many")
+    result = CliRunner().invoke(cli_edit.set_keys, ["ntp-1", "ke.tokn=x", "-c", str(path)])
+    assert "did you mean ke.token?" in result.output
+    assert path.read_text() == TEXT
 
 
 def test_set_changes_a_value_in_its_place(path):

@@ -258,7 +258,7 @@ def test_colours_repeat_what_words_say():
     assert paint("ntp-1  UP  UP 2/3  DOWN 1/2  DRAIN") == (
         "ntp-1  \x1b[32mUP\x1b[0m  \x1b[33mUP 2/3\x1b[0m  \x1b[31mDOWN 1/2\x1b[0m  \x1b[33mDRAIN\x1b[0m"
     )
-    assert paint("UPS-1.DOWN SETUP NOTE") == "UPS-1.DOWN SETUP NOTE"
+    assert paint("UPS-1.DOWN SETUP NOTED") == "UPS-1.DOWN SETUP NOTED"
 
 
 def test_what_others_have_chosen_commands_no_terminal():

@@ -60,6 +60,7 @@ def backend(name, addresses, state="UP", admin="ready", **more):
         "share": 0.25,
         "fair_share": 0.5 if state == "UP" else 0.0,
         "minting": 10,
+        "ke": "",
     }
     return BackendView(**{**told, **more})
 

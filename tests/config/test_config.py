@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ntspool.config import SHARED_BACKENDS, Backend, Config, Endpoint, load, yamlfile
-from ntspool.config.models import DEFAULT_AEADS
+from ntspool.config.models import DEFAULT_AEADS, KeyExchange
 from ntspool.errors import ConfigError
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
 from ntspool.wire.aead import Aead
@@ -94,6 +94,7 @@ def test_the_least_configuration_gets_the_defaults(folder: Path) -> None:
             "port": 123,
             "weight": 10,
             "cookies": CookieFormat.CHRONY,
+            "ke": KeyExchange(),
             "aeads": (Aead.AES_SIV_CMAC_256,),
             "key_group": "ntp-1",
             "region": (),
@@ -395,7 +396,7 @@ NO_TLS = MINIMAL.replace("tls:\n  - {certificate: fullchain.pem, key: privkey.pe
         (MINIMAL + "    port: 0123\n", 8, "backends[0].port", "'0123' is not a whole number"),
         (MINIMAL + "    weight: -1\n", 8, "backends[0].weight", "-1 is below 0"),
         (MINIMAL + "    weight: 257\n", 8, "backends[0].weight", "257 is above 256"),
-        (MINIMAL + "    cookies: fixed\n", 8, "backends[0].cookies", "'fixed' is not known"),
+        (MINIMAL + "    cookies: mixed\n", 8, "backends[0].cookies", "'mixed' is not known"),
         (MINIMAL + "    aeads: []\n", 8, "backends[0].aeads", "an empty list"),
         (MINIMAL + "    aeads: [16]\n", 8, "backends[0].aeads[0]", "16 is not an AEAD algorithm of NTS"),
         (MINIMAL + "    key_group: ''\n", 8, "backends[0].key_group", "'' is not a name"),
@@ -455,6 +456,7 @@ def test_an_srv_name_is_a_backend_without_a_name(folder: Path) -> None:
         "port": 123,
         "weight": 10,
         "cookies": CookieFormat.NTPSEC,
+        "ke": KeyExchange(),
         "aeads": DEFAULT_AEADS[CookieFormat.NTPSEC],
         "key_group": "",
         "region": (),
@@ -641,7 +643,8 @@ def test_the_sample_shows_the_defaults(folder: Path) -> None:
     limits = (sample.limits, sample.limits.per_address, sample.limits.per_network, sample.limits.queue)
     for section in (sample.keys, sample.control, sample.status, sample.health, sample.history, *limits, sample.log):
         assert section.model_fields_set == set(type(section).model_fields) - {"encryption_key"}
-    assert set().union(*(backend.model_fields_set for backend in sample.backends)) == set(Backend.model_fields)
+    stated = set().union(*(backend.model_fields_set for backend in sample.backends))
+    assert stated == set(Backend.model_fields) - {"ke"}
     assert sample.backends[2] == least.backends[0].model_copy(
         update={"name": "ntp-3", "key_group": "ntp-3", "address": (ip_address("192.0.2.3"),)}
     )
@@ -690,6 +693,7 @@ KEYS = [
     *Config.model_fields,
     *(key for field in Config.model_fields.values() for key in getattr(field.annotation, "model_fields", {})),
     *("name", "address", "srv", "port", "weight", "cookies", "aeads", "key_group", "certificate", "key"),
+    *("ke", "host", "ca", "token"),
 ]
 VALUES = [
     "auto",
@@ -697,6 +701,7 @@ VALUES = [
     "7d",
     "chrony",
     "ntpsec",
+    "fixed-key",
     "192.0.2.1",
     "2001:db8::1",
     "[::]:4460",
@@ -729,7 +734,7 @@ def test_any_structure_is_refused_cleanly(folder: Path, tree: dict[str, object])
 @given(
     data=st.data(),
     fields=st.sets(
-        st.sampled_from(["name", "address", "srv", "port", "weight", "cookies", "aeads", "key_group"]), max_size=8
+        st.sampled_from(["name", "address", "srv", "port", "weight", "cookies", "ke", "aeads", "key_group"]), max_size=8
     ),
 )
 @settings(deadline=None)

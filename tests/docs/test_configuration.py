@@ -78,6 +78,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("etc")
     names = ["ntp.example.com", "*.example.com", "*.ntp-pool.example.com"]
     Authority.make(datetime.now(UTC)).issue(names, [], folder, datetime.now(UTC))
+    (folder / "tokens").mkdir()
+    (folder / "tokens" / "ntp-9").touch(mode=0o600)
+    (folder / "tokens" / "ntp-9").write_text("0123456789abcdef" * 4)
     (folder / "GeoLite2-Country.mmdb").write_bytes(mmdb({"198.51.100.0/24": place("DE", "EU")}))
     write_key(folder / "tsig.key")
     return folder

@@ -51,12 +51,14 @@ def outcome(exchange, data, pieces):
 
 
 def check_exchange(side, data, rng):
+    """See that an exchange yields the same however its bytes are cut; return that, or raise it if it is WireError."""
     whole, cut_up = outcome(side(), data, [data]), outcome(side(), data, cut(rng, data))
     if isinstance(whole, WireError):
         assert isinstance(cut_up, WireError)
         raise whole
     assert cut_up == whole
     assert len(data) <= records.MAX_MESSAGE
+    return whole
 
 
 PROXY_HEADERS = [

@@ -68,6 +68,23 @@ class Daemon:
 _NTS_PACKETS = 7
 
 
+@dataclass(frozen=True, slots=True)
+class OwnKe:
+    """The NTS-KE server of a daemon that keeps its own keys: at `port` of its addresses, for whom has `token`.
+
+    `authority` vouches for it, by its addresses and as localhost.
+    """
+
+    authority: Authority
+    token: str
+    port: int
+
+    def certificate(self, directory: Path, addresses: Sequence[str]) -> tuple[Path, Path]:
+        """Write its certificate and private key into `directory`, and return their paths; ca.pem is what to trust."""
+        self.authority.write(directory / "ca.pem")
+        return self.authority.issue(["localhost"], addresses, directory, datetime.now(UTC))
+
+
 def chronyc(network: Network, program: str, directory: Path, *command: str) -> str:
     """Run a command of the chronyc that belongs to the chronyd `program` in `directory`; return what it prints."""
     path = find(program.replace("chronyd", "chronyc"))
@@ -127,9 +144,9 @@ def ntpd_rs(
     network: Network | None = None,
     source: str | None = None,
     deny: str | None = None,
-    ke_port: int | None = None,
+    ke: OwnKe | None = None,
 ) -> Iterator[Daemon]:
-    """Run ntpd-rs as an NTS server, without NTS-KE unless it has a `ke_port`; it rewrites its key file at start.
+    """Run ntpd-rs as an NTS server, without NTS-KE unless it has `ke`; it rewrites its key file at start.
 
     It calls itself unsynchronised unless it has a `source`, the HOST:PORT of another time server. Clients of the
     network `deny` it answers by the kiss-o'-death DENY.
@@ -147,8 +164,8 @@ def ntpd_rs(
             f"[synchronization]\nlocal-stratum = {local_stratum}\nminimum-agreeing-sources = 1\n"
             f"{listen}[source-defaults]\ninitial-poll-interval = 0\npoll-interval-limits = {{ min = 0, max = 2 }}\n"
             f'[keyset]\nkey-storage-path = "{key_file}"\nkey-rotation-interval = 4294967295\n'
-            + (_ntpd_rs_ke(directory, endpoint(addresses[0], ke_port), port) if ke_port else "")
             + (f'[[source]]\nmode = "server"\naddress = "{source}"\n' if source else "")
+            + (_ntpd_rs_ke(ke, directory, addresses, port) if ke else "")
         )
         # With a source it insists on setting the clock, and must not.
         noclock = [sys.executable, str(NOCLOCK)] if source else []
@@ -157,7 +174,17 @@ def ntpd_rs(
             "ntp-daemon", command, directory, key_file, network, addresses[0], port, noclock, timeless=bool(deny)
         )
         with serving as daemon:
-            yield replace(daemon, ke_port=ke_port)
+            yield replace(daemon, ke_port=ke.port if ke else None)
+
+
+def _ntpd_rs_ke(ke: OwnKe, directory: Path, addresses: Sequence[str], port: int) -> str:
+    certificate, key = ke.certificate(directory, addresses)
+    return "".join(
+        f'[[nts-ke-server]]\nlisten = "{endpoint(address, ke.port)}"\nntp-port = {port}\n'
+        f'certificate-chain-path = "{certificate}"\nprivate-key-path = "{key}"\n'
+        f'accepted-pool-authentication-tokens = ["{ke.token}"]\n'
+        for address in addresses
+    )
 
 
 @contextmanager
@@ -192,16 +219,27 @@ def timeserver(
     addresses: Sequence[str] = LOCALHOST,
     port: int | None = None,
     network: Network | None = None,
+    ke: OwnKe | None = None,
 ) -> Iterator[Daemon]:
-    """Run our own embedded time server."""
+    """Run our own embedded time server, which makes its keys itself if it has `ke`."""
     network, port = network or here(), port or free_port(*addresses)
     with working_directory() as directory:
         key_file = directory / "keys"
         _write_keys(key_file, keys)
-        listen = [f"--listen={endpoint(address, port)}" for address in addresses]
-        command = [*network.inside, sys.executable, "-m", "ntspool", "timeserver", *listen, f"--keys={key_file}"]
+        words = [f"--listen={endpoint(address, port)}" for address in addresses] + [f"--keys={key_file}"]
+        words += _timeserver_ke(ke, directory, addresses) if ke else []
+        command = [*network.inside, sys.executable, "-m", "ntspool", "timeserver", *words]
         with running(command, directory / "log") as process, network.udp(addresses[0], port) as udp:
             yield _answering(Daemon("ntspool", process, directory, key_file, network, udp))
+
+
+def _timeserver_ke(ke: OwnKe, directory: Path, addresses: Sequence[str]) -> list[str]:
+    certificate, key = ke.certificate(directory, addresses)
+    tokens = directory / "tokens"
+    tokens.touch(mode=0o600)
+    tokens.write_text(ke.token)
+    listen = [f"--ke-listen={endpoint(address, ke.port)}" for address in addresses]
+    return ["--own-keys", *listen, f"--certificate={certificate}", f"--private-key={key}", f"--tokens={tokens}"]
 
 
 def endpoint(address: str, port: int) -> str:

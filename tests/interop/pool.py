@@ -15,6 +15,7 @@ from ntspool.app.demo_backends import has_ipv6
 from ntspool.app.export import key_file
 from ntspool.app.throwaway import Authority
 from ntspool.net.keyexchange import Server, exchange_keys
+from ntspool.pool.model import FIXED_KEY
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request, Response
 from ntspool.wire.records import PROTOCOL_NTPV4
@@ -34,7 +35,7 @@ _REQUEST = Request((PROTOCOL_NTPV4,), (Aead.AES_SIV_CMAC_256,))
 
 @dataclass
 class Member:
-    """A backend of the pool: what backends.yaml says of it, and the function that runs its daemon."""
+    """A backend of the pool: what backends.yaml says of it, at last `more`, and the function that runs its daemon."""
 
     name: str
     addresses: tuple[str, ...]
@@ -42,15 +43,16 @@ class Member:
     cookies: str = "chrony"
     aeads: str = ""
     port: int = 0
+    more: str = ""
 
     def __post_init__(self) -> None:
         self.port = self.port or free_port(*self.addresses)
 
     def declaration(self) -> str:
         """Return its line in backends.yaml."""
-        aeads = f", aeads: {self.aeads}" if self.aeads else ""
+        more = (f", aeads: {self.aeads}" if self.aeads else "") + self.more
         addresses = ", ".join(map(repr, self.addresses))
-        return f"  - {{name: {self.name}, address: [{addresses}], port: {self.port}, cookies: {self.cookies}{aeads}}}\n"
+        return f"  - {{name: {self.name}, address: [{addresses}], port: {self.port}, cookies: {self.cookies}{more}}}\n"
 
 
 @dataclass
@@ -81,7 +83,8 @@ class Pool:
     def daemon(self, name: str, keys: bytes | None = None) -> Iterator[Daemon]:
         """Run a backend's daemon, with its own keys unless it is given others."""
         member = self.members[name]
-        keys = keys or key_file(self.config, name)
+        if member.cookies != FIXED_KEY:
+            keys = keys or key_file(self.config, name)
         network = self.afar or self.network
         with member.run(keys, addresses=member.addresses, port=member.port, network=network) as daemon:
             self.daemons[name] = daemon

@@ -13,7 +13,8 @@ import pytest
 
 from ntspool.app.throwaway import Authority
 from tests.interop.daemons import Daemon, chronyd, endpoint, ntpd_rs, ntpsec
-from tests.interop.lab import Network, free_port, wait_until
+from tests.interop.lab import Network, wait_until
+from tests.interop.ownkeys import own_ke
 from tests.interop.pool import HOSTS, Member, Pool, laid_out
 
 TIMEOUT = 120
@@ -52,7 +53,7 @@ def synchronised_ntpd_rs() -> Iterator[Daemon]:
     address = "127.0.0.22"
     with chronyd(addresses=[address]) as source, ExitStack() as stack:
         _, port = source.udp.getpeername()
-        daemon = stack.enter_context(ntpd_rs(source=endpoint(address, port), ke_port=free_port("127.0.0.1")))
+        daemon = stack.enter_context(ntpd_rs(source=endpoint(address, port), ke=own_ke("127.0.0.1")))
         # It does not know how fast its clock runs before, and says so by a great root dispersion.
         wait_until("ntpd-rs to know its clock", lambda: daemon.log().count("Offset:") >= MEASUREMENTS)
         yield daemon

@@ -15,6 +15,8 @@ from ntspool.pool.view import (
     PeerView,
     PublishingView,
     SessionsView,
+    UpstreamsView,
+    UpstreamView,
     WorkersView,
 )
 
@@ -177,6 +179,11 @@ def gateway(**changes):
             stuck=(),
             updates={"done": 15, "overtaken": 1, "failed": 0},
         ),
+        upstreams=UpstreamsView(
+            (UpstreamView("ntp-2", connections=3, opened=40, answered=430, avoided=2, failures={"token refused": 1}),),
+            waits=HistogramView((0.005, 0.05, 1.0), (425, 429, 430), 430, 1.5),
+            answers=HistogramView((0.005, 0.05, 1.0), (100, 430, 430), 430, 4.25),
+        ),
     )
     return replace(well, **changes)
 
@@ -239,6 +246,15 @@ _backends = st.builds(
     fair_share=_floats,
     minting=st.none() | _counts,
 )
+_upstreams = st.builds(
+    UpstreamView,
+    backend=_texts,
+    connections=_counts,
+    opened=_counts,
+    answered=_counts,
+    avoided=_counts,
+    failures=_tallies,
+)
 _certificates = st.builds(CertificateView, names=_lists(_texts), not_after=_floats)
 
 
@@ -277,12 +293,33 @@ def any_gateway(draw):
         vote=draw(_texts),
         keys=draw(st.sampled_from([{}, keys(), keys(*known), keys(*known, rotate=None)])),
         publishing=draw(st.none() | _publishings),
+        upstreams=draw(
+            st.none()
+            | st.builds(UpstreamsView, _lists(_upstreams, lambda each: each.backend), _histograms(), _histograms())
+        ),
     )
 
 
 def _one_more(histogram):
     counts = tuple(count + 1 for count in histogram.counts)
     return replace(histogram, counts=counts, count=histogram.count + 1, sum=histogram.sum + 1)
+
+
+def _upstreams_grown(view):
+    return UpstreamsView(
+        tuple(
+            replace(
+                each,
+                opened=each.opened + 1,
+                answered=each.answered + 1,
+                avoided=each.avoided + 1,
+                failures={cause: count + 1 for cause, count in each.failures.items()},
+            )
+            for each in view.backends
+        ),
+        _one_more(view.waits),
+        _one_more(view.answers),
+    )
 
 
 def grown(view):
@@ -296,6 +333,7 @@ def grown(view):
     tallies |= {name: _one_more(getattr(sessions, name)) for name in ("duration", "handshake")}
     return replace(
         view,
+        upstreams=view.upstreams and _upstreams_grown(view.upstreams),
         workers=replace(view.workers, deaths=view.workers.deaths + 1, replaced=view.workers.replaced + 1),
         sessions=replace(sessions, **tallies),
         backends=tuple(

@@ -1,6 +1,7 @@
 """A listener to talk to, in the test's own loop."""
 
 from ntspool.net.admission import Admission
+from ntspool.net.connection import fetch_nothing
 from ntspool.net.keyexchange import Server
 from ntspool.net.listener import Listener, prepare
 from ntspool.net.system import listen
@@ -13,12 +14,17 @@ SERVING = (make_serving(address="192.0.2.1"), make_serving("ntp-6", "2001:db8::1
 
 
 class Running:
-    """A listener on a free port of `host`, and what it reported."""
+    """A listener on a free port of `host`, and what it reported.
 
-    def __init__(self, pki, timeout=5.0, limit=100, host="127.0.0.1", **rules):
+    `serving` and `fetch` are for backends that must be asked.
+    """
+
+    def __init__(self, pki, timeout=5.0, limit=100, host="127.0.0.1", serving=SERVING, fetch=fetch_nothing, **rules):
         self.reports = []
         self.rules = SessionRules(timeout, limit, **rules)
-        self._rulebook = prepare(Snapshot(1, (pki.certificate,), self.rules, LogSettings(), SERVING), None)
+        self._rulebook = prepare(
+            Snapshot(1, (pki.certificate,), self.rules, LogSettings(), tuple(serving)), None, fetch
+        )
         self.admission = Admission()
         self.admission.adopt(self.rules)
         self._socket = listen(host, 0)

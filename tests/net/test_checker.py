@@ -10,7 +10,7 @@ from ipaddress import ip_address
 import pytest
 from structlog.testing import capture_logs
 
-from ntspool.net import probe as probe_module
+from ntspool.net import spending
 from ntspool.net.checker import Checker
 from ntspool.net.checksettings import CheckSettings
 from ntspool.net.probe import Prober
@@ -203,12 +203,12 @@ def test_a_kiss_of_death_under_our_key_proves_that_and_brings_nobody_up():
 
 def test_a_backend_that_gives_no_cookies_is_up_and_nothing_is_minted_for_it(monkeypatch):
     """Its clients would be at the end of theirs soon."""
-    ask = probe_module.ask
+    ask = spending.ask
 
     async def stingy(*args, **options):
         return replace(await ask(*args, **options), cookies=())
 
-    monkeypatch.setattr(probe_module, "ask", stingy)
+    monkeypatch.setattr(spending, "ask", stingy)
     assert _watching(Server(), _what_is_known)[0] == (True, None, {3, 4}, None)
 
 
@@ -327,7 +327,7 @@ def test_nothing_of_a_foreign_keyring_is_believed_until_it_is_proved_anew():
 @pytest.mark.parametrize("opens", [True, False])
 def test_an_answer_that_was_under_way_says_nothing_of_a_keyring_that_came_meanwhile(monkeypatch, opens):
     server, foreign = Server(), create(0.0, os.urandom)
-    ask = probe_module.ask
+    ask = spending.ask
 
     async def scene(checker, backend, _):
         [(target, watch)] = checker._watched.items()
@@ -342,7 +342,7 @@ def test_an_answer_that_was_under_way_says_nothing_of_a_keyring_that_came_meanwh
         held = accepted(watch.proof, 3, 3, foreign, 1.0)
         if not opens:
             server.know(RINGS[5])
-        monkeypatch.setattr(probe_module, "ask", slow)
+        monkeypatch.setattr(spending, "ask", slow)
         checker._note(target, await checker._probe(target, watch))
         return watch.proof == held
 
@@ -377,14 +377,14 @@ def test_who_may_have_new_keys_is_probed_in_a_hurry_and_nobody_else():
 
 def test_without_a_socket_nothing_is_learned_and_probing_goes_on(monkeypatch):
     async def scene(checker, backend, changes):
-        ask = probe_module.ask
+        ask = spending.ask
         failures, before = [], len(changes)
 
         async def no_descriptor(*_, **__):
             failures.append(True)
             raise OSError(24, "Too many open files")
 
-        monkeypatch.setattr(probe_module, "ask", no_descriptor)
+        monkeypatch.setattr(spending, "ask", no_descriptor)
         await until(lambda: len(failures) > 3)
         assert _known(checker, backend) == (True, 3, {3, 4}, 3)
         assert len(changes) == before
@@ -394,7 +394,7 @@ def test_without_a_socket_nothing_is_learned_and_probing_goes_on(monkeypatch):
             answered.append(await ask(*words, **options))
             return answered[-1]
 
-        monkeypatch.setattr(probe_module, "ask", again)
+        monkeypatch.setattr(spending, "ask", again)
         await until(lambda: answered)
         assert isinstance(answered[0], TimeAnswer)
 

@@ -4,7 +4,10 @@ import pytest
 
 from ntspool.pool.causes import Cause, Failure
 
-SILENT = {Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.UNREACHABLE, Cause.REFUSED, Cause.MALFORMED, Cause.KEYS_BEHIND}
+SILENT = {
+    *(Cause.NOT_PROBED, Cause.NO_ANSWER, Cause.UNREACHABLE, Cause.REFUSED, Cause.MALFORMED, Cause.KEYS_BEHIND),
+    *(Cause.KE_UNREACHABLE, Cause.KE_NO_ANSWER, Cause.KE_ERROR),
+}
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from OpenSSL import SSL, crypto
 
-from ntspool.net.clientsession import is_address
+from ntspool.net.clienttls import is_address
 from ntspool.net.exam.verifying import Trouble
 from ntspool.net.tls import ALPN_NTSKE, bare_context, client_context, describe
 from ntspool.pool.cookies import Association

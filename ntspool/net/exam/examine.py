@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from cryptography.x509 import load_der_x509_certificate
 
-from ntspool.net.clientsession import covers_name
+from ntspool.net.clienttls import covers_name
 from ntspool.net.clocks import keep_stamping
 from ntspool.net.exam import sessions
 from ntspool.net.exam.course import Course

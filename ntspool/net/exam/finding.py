@@ -5,7 +5,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ntspool.net.clientsession import is_address
+from ntspool.net.clienttls import is_address
 from ntspool.net.dns import look_up
 from ntspool.pool.exam.model import Lookup
 from ntspool.pool.exam.names import SERVICE

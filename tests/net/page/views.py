@@ -63,6 +63,7 @@ def backend(name="ntp-1", **more):
         "share": 0.251,
         "fair_share": 0.25,
         "minting": 41,
+        "ke": "",
     }
     return BackendView(**{**values, **more})
 
