@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,16 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a comparison runs: its scratch folder, the tools' folder, cores of server and client."""
+    """Where a comparison runs: its scratch folder, the tools' folder, cores of server and client.
+
+    A gateway has `more_certificates`, each with its key, beside the tools' own.
+    """
 
     directory: Path
     tools: Path
     server_cores: str
     client_cores: str
+    more_certificates: tuple[tuple[Path, Path], ...] = ()
 
     @property
     def certificate(self) -> Path:
@@ -89,12 +93,18 @@ def served(name: str, words: Sequence[object], place: Place, port: int) -> Itera
 
 
 @contextmanager
-def c_server(place: Place, workers: int = 1) -> Iterator[Running]:
+def c_server(place: Place, workers: int = 1, program: str = "cserver", name: str = "C") -> Iterator[Running]:
     port = free_port()
     suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"
     pair = ["-c", place.certificate, "-k", place.key]
-    with served("C", [place.tools / "cserver", "-p", port, "-n", workers, *pair, "-s", suites], place, port) as running:
+    command = [place.tools / program, "-p", port, "-n", workers, *pair, "-s", suites]
+    with served(name, command, place, port) as running:
         yield running
+
+
+def c_server_4(place: Place, workers: int = 1) -> AbstractContextManager[Running]:
+    """The same, built with the OpenSSL that the wheel of cryptography brings."""
+    return c_server(place, workers, "cserver4", "C, OpenSSL 4.0")
 
 
 @contextmanager
@@ -135,9 +145,12 @@ def baseline(place: Place) -> Iterator[Running]:
 
 
 @contextmanager
-def gateway(place: Place, workers: int = 1, backends: int = 2) -> Iterator[Running]:
+def gateway(
+    place: Place, workers: int = 1, backends: int = 2, interval: str = "5s", python: str = sys.executable
+) -> Iterator[Running]:
     """The product as it is installed: control process, workers, probes, and time servers that are UP."""
-    directory = place.directory / f"pool-{workers}-{backends}"
+    name = f"ntspool, {tls_library(python)}"
+    directory = place.directory / f"pool-{workers}-{backends}-{name.replace(' ', '-')}"
     directory.mkdir(mode=0o700, exist_ok=True)
     port, ntp_port, config = free_port(), free_port(), directory / "backends.yaml"
     names = [f"ntp-{number}" for number in range(1, backends + 1)]
@@ -146,16 +159,18 @@ def gateway(place: Place, workers: int = 1, backends: int = 2) -> Iterator[Runni
         f"key_group: all}}\n"
         for at, name in enumerate(names)
     )
+    pairs = [(place.certificate, place.key), *place.more_certificates]
+    tls = ", ".join(f"{{certificate: {certificate}, key: {key}}}" for certificate, key in pairs)
     config.write_text(
         f"pool: {{names: [localhost]}}\nlisten: ['127.0.0.1:{port}']\nworkers: {workers}\n"
-        f"tls: [{{certificate: {place.certificate}, key: {place.key}}}]\nstate: {directory}/state\n"
-        f"health: {{interval: 5s, timeout: 1s, rise: 1, fall: 3}}\nlog: {{format: json}}\nbackends:\n{listed}"
+        f"tls: [{tls}]\nstate: {directory}/state\n"
+        f"health: {{interval: {interval}, timeout: 1s, rise: 1, fall: 3}}\nlog: {{format: json}}\nbackends:\n{listed}"
         # One address that may have all: the limits are asked, and turn nobody away.
-        f"limits: {{per_address: {{sessions: 10000, rate: 1000000, burst: 1000000}}, "
-        f"per_network: {{sessions: 10000, rate: 1000000, burst: 1000000}}}}\n"
+        "limits: {sessions: 20000, session_timeout: 60s, per_address: {sessions: 20000, rate: 1000000, burst: 100000}, "
+        "per_network: {sessions: 20000, rate: 1000000, burst: 1000000}}\n"
     )
     keys = directory / "keys"
-    ours = [sys.executable, "-m", "ntspool"]
+    ours = [python, "-m", "ntspool"]
     subprocess.run([*ours, "keys", "export", "ntp-1", "-c", config, "-o", keys], check=True, stdout=subprocess.DEVNULL)
     listens = [f"--listen=127.1.{at // 250}.{at % 250 + 1}:{ntp_port}" for at in range(backends)]
     log = directory / "gateway.log"
@@ -170,4 +185,19 @@ def gateway(place: Place, workers: int = 1, backends: int = 2) -> Iterator[Runni
             if time.monotonic() > end:
                 raise SystemExit(log.read_text()[-2000:])
             time.sleep(0.05)
-        yield Running("ntspool", process.pid, port)
+        yield Running(name, process.pid, port)
+
+
+def tls_library(python: str) -> str:
+    """Return the TLS library of an interpreter's cryptography, and its version."""
+    # Not by a function of ours: what is profiled may be a checkout from before it.
+    ask = "from OpenSSL import SSL; print(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode())"
+    told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout
+    return " ".join(told.split()[:2])
+
+
+def gateway_awslc(place: Place, workers: int = 1) -> AbstractContextManager[Running]:
+    """The product by the interpreter that NTSPOOL_AWSLC names, whose cryptography is built on AWS-LC."""
+    if "NTSPOOL_AWSLC" not in os.environ:
+        raise SystemExit("NTSPOOL_AWSLC names no interpreter; see docs/awslc.md")
+    return gateway(place, workers, python=os.environ["NTSPOOL_AWSLC"])

@@ -194,12 +194,12 @@ def main() -> None:
         (bench.directory / "token").touch(0o600)
         (bench.directory / "token").write_text(bench.token)
         kinds = (SHARED, EMBEDDED, NTPD_RS) if ntp_daemon() else (SHARED, EMBEDDED)
-        seconds = ("-t", options.seconds)
+        crowd = ("-t", options.seconds, "-c", options.connections)
+        offered = ("-t", options.seconds, "-c", 256, "-r", options.rate)
         with running(bench, kinds) as pid:
-            costs = rounds(
-                kinds, options.rounds, lambda kind: load(bench, kind, pid, "-c", options.connections, *seconds)
-            )
-            offered = ("-c", 256, "-r", options.rate, *seconds)
+            # The first clients find a worker that is only just there.
+            rounds(kinds, 1, lambda kind: load(bench, kind, pid, *crowd))
+            costs = rounds(kinds, options.rounds, lambda kind: load(bench, kind, pid, *crowd))
             waits = rounds(kinds, options.rounds, lambda kind: load(bench, kind, pid, *offered))
     lines = table(costs, waits, options.rate)
     print("\n".join(lines))

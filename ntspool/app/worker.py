@@ -20,6 +20,7 @@ from ntspool.net.listener import Listener, prepare
 from ntspool.net.session import Outcome, Report
 from ntspool.net.sessionlog import SessionLog
 from ntspool.net.system import set_up_logs
+from ntspool.net.tls import library
 from ntspool.net.upstreams import Upstreams
 from ntspool.pool.counts import SessionCounts
 from ntspool.pool.model import Snapshot
@@ -80,6 +81,7 @@ class Worker:
                 self._adopt(snapshot, before)
                 if before is None:
                     self._listener.start()
+                    log.info("worker serving", tls=library())
                 before = snapshot
                 await self._channel.send(Applied(snapshot.revision))
         return before is not None

@@ -134,8 +134,9 @@ class Connection:
 
     def expire(self) -> None:
         """End the connection because its deadline has passed."""
-        if self._session is not None:
-            self._session.expire()
+        if self._session is not None and (farewell := self._session.expire()):
+            self._out += farewell
+            self._flush()
         self.close()
 
     def close(self) -> None:

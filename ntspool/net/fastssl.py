@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from ntspool.errors import WireError
-from ntspool.net.tls import ALPN_NTSKE, NO_ALPN, ByName
+from ntspool.net.tls import ALPN_NTSKE, NO_ALPN, ByName, in_words
 from ntspool.wire.exchange import EXPORTER_LABEL
 
 _SCRATCH_SIZE: Final = 32768
@@ -29,15 +29,19 @@ _FATAL: Final[int] = lib.SSL_TLSEXT_ERR_ALERT_FATAL
 _HOST_NAME: Final[int] = lib.TLSEXT_NAMETYPE_host_name
 _WANT_READ: Final[int] = lib.SSL_ERROR_WANT_READ
 _ZERO_RETURN: Final[int] = lib.SSL_ERROR_ZERO_RETURN
+_NO_SHARED_CIPHER: Final = "no shared cipher"
 
 
 class FastContext:
     """Makes the server's ends from pyOpenSSL contexts, which must have no callbacks of their own.
 
-    `contexts` go by the names of their certificates; the first stands where none covers the client's.
+    `contexts` go by the names of their certificates; the first stands where none covers the client's. Clients with
+    which they share no cipher are served by `otherwise`.
     """
 
-    def __init__(self, contexts: ByName[SSL.Context], first: SSL.Context) -> None:
+    def __init__(
+        self, contexts: ByName[SSL.Context], first: SSL.Context, otherwise: "FastContext | None" = None
+    ) -> None:
         self._contexts = contexts
         self._first = first
         # OpenSSL keeps pointers only: these objects must live as long as the contexts.
@@ -45,13 +49,14 @@ class FastContext:
         self._select_name = ffi.callback("int (*)(SSL *, int *, void *)", self._select, error=_OK)
         for context in contexts.values():
             lib.SSL_CTX_set_alpn_select_cb(_native(context), self._select_alpn, ffi.NULL)
+        self._otherwise = otherwise
         self._several = len(contexts.values()) > 1
-        self._native = _native(first)
-        lib.SSL_CTX_set_tlsext_servername_callback(self._native, self._select_name)
+        self.native = _native(first)
+        lib.SSL_CTX_set_tlsext_servername_callback(self.native, self._select_name)
 
     def __call__(self) -> "FastEnd":
         """Return the server's end of a new connection."""
-        return FastEnd(self._native)
+        return FastEnd(self.native, self._otherwise)
 
     def _select(self, ssl: Any, _alert: Any, _argument: Any) -> int:  # noqa: ANN401  -- cffi's pointers
         # Only here does this option keep the tickets back; see PublicContext.
@@ -64,9 +69,14 @@ class FastContext:
 class FastEnd:
     """See servertls.ServerEnd."""
 
-    __slots__ = ("_incoming", "_outgoing", "_ssl", "established")
+    __slots__ = ("_hello", "_incoming", "_otherwise", "_outgoing", "_ssl", "established")
 
-    def __init__(self, context: Any) -> None:  # noqa: ANN401  -- an SSL_CTX *
+    def __init__(self, context: Any, otherwise: FastContext | None) -> None:  # noqa: ANN401  -- an SSL_CTX *
+        self._otherwise = otherwise
+        self._hello = b""
+        self._begin(context)
+
+    def _begin(self, context: Any) -> None:  # noqa: ANN401
         self._ssl = ffi.gc(lib.SSL_new(context), lib.SSL_free)
         self._incoming, self._outgoing = lib.BIO_new(_memory), lib.BIO_new(_memory)
         # From here on they are freed with the connection.
@@ -83,7 +93,7 @@ class FastEnd:
         if not self.established:
             result = lib.SSL_do_handshake(self._ssl)
             if result != 1:
-                return self._why_not(result)
+                return self._why_not(result) if self._otherwise is None else self._go_on(self._otherwise, result, data)
             self.established = True
             self._check_alpn()
         result = lib.SSL_read(self._ssl, _scratch, _SCRATCH_SIZE)
@@ -118,6 +128,18 @@ class FastEnd:
     def server_name(self) -> bytes:
         """See ServerEnd.server_name."""
         return _server_name(self._ssl)
+
+    def _go_on(self, otherwise: FastContext, result: int, data: bytes) -> bytes | None:
+        """Begin anew by `otherwise`, with what the client has said so far, if no cipher is shared."""
+        self._hello += data
+        try:
+            return self._why_not(result)
+        except WireError as error:
+            if str(error) != _NO_SHARED_CIPHER:
+                raise
+        self._otherwise = None
+        self._begin(otherwise.native)
+        return self.receive_data(self._hello)
 
     def _why_not(self, result: int) -> bytes | None:
         error = lib.SSL_get_error(self._ssl, result)
@@ -163,7 +185,7 @@ def _last_error() -> str:
     words = "connection lost"
     while code := lib.ERR_get_error():
         words = ffi.string(lib.ERR_reason_error_string(code)).decode()
-    return words
+    return in_words(words)
 
 
 def _native(context: SSL.Context) -> Any:  # noqa: ANN401

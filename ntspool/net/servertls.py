@@ -8,7 +8,16 @@ import structlog
 from OpenSSL import SSL
 
 from ntspool.errors import WireError
-from ntspool.net.tls import ALPN_NTSKE, NO_ALPN, ByName, bare_context, certificate_context, describe, dns_names
+from ntspool.net.tls import (
+    ALPN_NTSKE,
+    NO_ALPN,
+    ByName,
+    bare_context,
+    certificate_context,
+    clients_order_stands,
+    describe,
+    dns_names,
+)
 from ntspool.pool.model import Certificate
 from ntspool.wire.exchange import EXPORTER_LABEL
 
@@ -60,6 +69,8 @@ def server_context(certificates: Sequence[Certificate]) -> ServerContext:
         from ntspool.net.fastssl import FastContext  # noqa: PLC0415  -- importing it may be what fails
 
         fast = FastContext(*contexts_by_name(certificates))
+        if clients_order_stands():
+            fast = FastContext(*contexts_by_name(certificates, only_aes_128=True), fast)
         try_out(fast)
     except Exception as error:
         log.warning("TLS by the slower, public interface of pyOpenSSL", reason=f"{type(error).__name__}: {error}")
@@ -174,9 +185,11 @@ class PublicEnd:
         return self._tls.get_servername() or b""
 
 
-def contexts_by_name(certificates: Sequence[Certificate]) -> tuple[ByName[SSL.Context], SSL.Context]:
-    """Return a context for each certificate, by its names, and the first of them."""
-    contexts = [certificate_context(each) for each in certificates]
+def contexts_by_name(
+    certificates: Sequence[Certificate], *, only_aes_128: bool = False
+) -> tuple[ByName[SSL.Context], SSL.Context]:
+    """Return a context for each certificate, by its names, and the first of them; see certificate_context."""
+    contexts = [certificate_context(each, only_aes_128=only_aes_128) for each in certificates]
     return ByName(zip(map(dns_names, certificates), contexts, strict=True)), contexts[0]
 
 

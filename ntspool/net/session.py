@@ -117,10 +117,19 @@ class Session:
         self._reply(tls, answer)
         return tls.data_to_send()
 
-    def expire(self) -> None:
-        """Note that the session's deadline has passed."""
-        if not self.finished:
-            self._finish(Outcome.TIMEOUT, "")
+    def expire(self) -> bytes:
+        """Note that the session's deadline has passed; return what tells the client so, if it can be told.
+
+        A client without a whole request gets Error 1 (RFC 8915 section 4.1.3).
+        """
+        if self.finished:
+            return b""
+        tls, code = self._tls, ErrorCode.BAD_REQUEST if self.deferred is None else ErrorCode.INTERNAL_SERVER_ERROR
+        self._finish(Outcome.TIMEOUT, "")
+        if tls is None or not self.established:
+            return b""
+        tls.send_last(error_refusal(code).encode())
+        return tls.data_to_send()
 
     def _collect(self, data: bytes) -> bytes:
         """Return what came so far once it is worth a TLS connection, nothing before.

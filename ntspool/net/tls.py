@@ -22,6 +22,7 @@ ALPN_NTSKE = b"ntske/1"
 NO_ALPN = "the client sends no ALPN"
 """What is said of a handshake without ALPN, which OpenSSL lets pass and RFC 8915 section 4 does not."""
 
+_AES_128 = b"TLS_AES_128_GCM_SHA256"
 _CIPHER_SUITES = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 _CURVES = (SECP256R1, SECP384R1, SECP521R1)
@@ -97,10 +98,11 @@ class ByName(Generic[T]):
         return self._values
 
 
-def certificate_context(certificate: Certificate) -> SSL.Context:
+def certificate_context(certificate: Certificate, *, only_aes_128: bool = False) -> SSL.Context:
     """Return a server's context for one certificate: TLS 1.3, and AES-128-GCM wherever the client has that.
 
     AES-256-GCM would bring SHA-384 into the key schedule, 20 microseconds a session, for clients that accept either.
+    With `only_aes_128` the others are turned away ("no shared cipher").
     """
     context = bare_context(SSL.TLS_SERVER_METHOD)
     leaf, *intermediates = _chain(certificate)
@@ -111,8 +113,18 @@ def certificate_context(certificate: Certificate) -> SSL.Context:
     context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     # pyOpenSSL before 25.2 cannot tell OpenSSL; the client's order stands then.
     if hasattr(context, "set_tls13_ciphersuites"):
-        context.set_tls13_ciphersuites(_CIPHER_SUITES)
+        context.set_tls13_ciphersuites(_AES_128 if only_aes_128 else _CIPHER_SUITES)
     return context
+
+
+def library() -> str:
+    """Return the TLS library and its version: "OpenSSL 4.0.3"."""
+    return " ".join(SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split()[:2])
+
+
+def clients_order_stands() -> bool:
+    """Tell whether the TLS library, whatever it is told, takes of AES-128 and AES-256 what the client names first."""
+    return library().startswith("AWS-LC")
 
 
 def client_context(ca: Path | bytes | None) -> SSL.Context:
@@ -178,7 +190,12 @@ def _trust(context: SSL.Context, authorities: bytes) -> None:
 def describe(error: SSL.Error) -> str:
     """Return OpenSSL's last word on a failure; it gives none when the connection just ended."""
     queue = error.args[0] if error.args else None
-    return str(queue[-1][-1]) if isinstance(queue, list) and queue else "connection lost"
+    return in_words(str(queue[-1][-1])) if isinstance(queue, list) and queue else "connection lost"
+
+
+def in_words(reason: str) -> str:
+    """Return a reason as OpenSSL has it; AWS-LC has NAMES_LIKE_THIS instead."""
+    return reason.replace("_", " ").lower() if reason.isupper() else reason
 
 
 def bare_context(method: int) -> SSL.Context:

@@ -89,7 +89,7 @@ class UpstreamConnection:
         try:
             self._end.send(self._exchange.ask(question))
             await loop.sock_sendall(self._socket, self._end.data_to_send())
-            while data := await loop.sock_recv(self._socket, _READ_SIZE):
+            while data := await self._receive():
                 plaintext = self._end.receive_data(data)
                 while plaintext:
                     if (answer := self._exchange.receive_data(plaintext)) is not None:
@@ -102,6 +102,12 @@ class UpstreamConnection:
         except (OSError, RemoteError, SSL.Error) as error:
             return Failure(Cause.KE_UNREACHABLE, _words(error))
         return Failure(Cause.KE_UNREACHABLE, "the server closed the connection without an answer")
+
+    async def _receive(self) -> bytes:
+        # ntpd-rs writes an answer in small pieces, and holds each back until the one before is acknowledged (Nagle's
+        # algorithm). The kernel would delay that by 40 ms, and forgets this order with every segment.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return await asyncio.get_running_loop().sock_recv(self._socket, _READ_SIZE)
 
 
 @lru_cache(maxsize=64)

@@ -1,19 +1,30 @@
 """AEAD ciphers as NTS uses them (RFC 8915 section 5.6): one object a key, made once and reused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hmac import compare_digest
 from typing import Final, Protocol
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 
 from ntspool.errors import WireError
 from ntspool.pool import emptytags
+from ntspool.pool.siv import ComposedSiv
 from ntspool.wire.aead import Aead
 
 TAG_LENGTH = 16
 """Bytes by which a ciphertext is longer than its plaintext."""
 
+
+def _is_without_siv() -> bool:
+    try:
+        AESSIV(bytes(32))
+    except UnsupportedAlgorithm:
+        return True
+    return False
+
+
+_IS_WITHOUT_SIV: Final = _is_without_siv()
 _EMPTY_IS_REFUSED: Final = emptytags.are_needed()
 
 
@@ -22,6 +33,9 @@ class Cipher(Protocol):
 
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         """Encrypt `plaintext` and authenticate it together with `associated`; the tag has TAG_LENGTH."""
+
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
+        """Return what `seal` does for each of `nonces` with its own of `associated`."""
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """Undo `seal`; raises WireError when anything was altered or the key is another one."""
@@ -38,6 +52,11 @@ class SivCipher:
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         """See Cipher.seal."""
         return self._siv.encrypt(plaintext, [associated, nonce])
+
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
+        """See Cipher.seal_each."""
+        encrypt = self._siv.encrypt
+        return [encrypt(plaintext, [each, nonce]) for nonce, each in zip(nonces, associated, strict=True)]
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """See Cipher.open."""
@@ -58,6 +77,10 @@ class GcmSivCipher:
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         """See Cipher.seal."""
         return self._gcm_siv.encrypt(nonce, plaintext, associated)
+
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
+        """See Cipher.seal_each."""
+        return [self.seal(nonce, plaintext, each) for nonce, each in zip(nonces, associated, strict=True)]
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """See Cipher.open."""
@@ -83,6 +106,12 @@ class Emptied:
             return self._cipher.seal(nonce, plaintext, associated)
         return self._tag(self._key, nonce, associated)
 
+    def seal_each(self, nonces: Sequence[bytes], plaintext: bytes, associated: Sequence[bytes]) -> list[bytes]:
+        """See Cipher.seal_each."""
+        if plaintext:
+            return self._cipher.seal_each(nonces, plaintext, associated)
+        return [self._tag(self._key, nonce, each) for nonce, each in zip(nonces, associated, strict=True)]
+
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes:
         """See Cipher.open."""
         if len(ciphertext) != TAG_LENGTH:
@@ -100,6 +129,8 @@ def cipher_for(aead: Aead, key: bytes) -> Cipher:
     if len(key) != aead.key_length:
         raise ValueError(f"{aead.name} takes {aead.key_length} bytes of key, not {len(key)}")
     gcm_siv = aead is Aead.AES_128_GCM_SIV
+    if not gcm_siv and _IS_WITHOUT_SIV:
+        return ComposedSiv(key)
     cipher = GcmSivCipher(key) if gcm_siv else SivCipher(key)
     if _EMPTY_IS_REFUSED:
         return Emptied(cipher, key, emptytags.gcm_siv_tag if gcm_siv else emptytags.siv_tag)

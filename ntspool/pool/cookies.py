@@ -175,8 +175,9 @@ def _halves(keys: bytes, aead: Aead) -> tuple[bytes, bytes]:
 
 
 def _mint_chrony(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext, seal = association.c2s + association.s2c, cipher.seal
-    return tuple([key + nonce + seal(nonce, plaintext, b"") for nonce in nonces])
+    plaintext = association.c2s + association.s2c
+    sealed = cipher.seal_each(nonces, plaintext, [b""] * len(nonces))
+    return tuple([key + nonce + each for nonce, each in zip(nonces, sealed, strict=True)])
 
 
 def _open_chrony(cipher: Cipher, cookie: bytes) -> Association:
@@ -187,8 +188,10 @@ def _open_chrony(cipher: Cipher, cookie: bytes) -> Association:
 
 
 def _mint_ntpsec(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext, seal = association.aead.to_bytes(4, "little") + association.c2s + association.s2c, cipher.seal
-    return tuple([key + nonce + seal(nonce, plaintext, key + nonce) for nonce in nonces])
+    plaintext = association.aead.to_bytes(4, "little") + association.c2s + association.s2c
+    heads = [key + nonce for nonce in nonces]
+    sealed = cipher.seal_each(nonces, plaintext, heads)
+    return tuple([head + each for head, each in zip(heads, sealed, strict=True)])
 
 
 def _open_ntpsec(cipher: Cipher, cookie: bytes) -> Association:
@@ -198,9 +201,10 @@ def _open_ntpsec(cipher: Cipher, cookie: bytes) -> Association:
 
 
 def _mint_ntpd_rs(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext, seal = association.aead.to_bytes(2, "big") + association.s2c + association.c2s, cipher.seal
+    plaintext = association.aead.to_bytes(2, "big") + association.s2c + association.c2s
+    sealed = cipher.seal_each(nonces, plaintext, [b""] * len(nonces))
     head = key + (len(plaintext) + TAG_LENGTH).to_bytes(2, "big")
-    return tuple([head + nonce + seal(nonce, plaintext, b"") for nonce in nonces])
+    return tuple([head + nonce + each for nonce, each in zip(nonces, sealed, strict=True)])
 
 
 def _open_ntpd_rs(cipher: Cipher, cookie: bytes) -> Association:
@@ -214,8 +218,9 @@ def _open_ntpd_rs(cipher: Cipher, cookie: bytes) -> Association:
 
 
 def _mint_ntspool(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext, seal = association.aead.to_bytes(2, "big") + bytes(2) + association.s2c + association.c2s, cipher.seal
-    return tuple([key + nonce + seal(nonce, plaintext, key) for nonce in nonces])
+    plaintext = association.aead.to_bytes(2, "big") + bytes(2) + association.s2c + association.c2s
+    sealed = cipher.seal_each(nonces, plaintext, [key] * len(nonces))
+    return tuple([key + nonce + each for nonce, each in zip(nonces, sealed, strict=True)])
 
 
 def _open_ntspool(cipher: Cipher, cookie: bytes) -> Association:

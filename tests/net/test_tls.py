@@ -1,6 +1,7 @@
 """Certificates: what is refused and why, and which one SNI selects."""
 
 import os
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from ntspool.errors import CertificateError
 from ntspool.net.servertls import server_context
 from ntspool.net.session import Session
-from ntspool.net.tls import ByName, client_context, covers, dns_names, read_certificate
+from ntspool.net.tls import ByName, client_context, covers, dns_names, library, read_certificate
 from ntspool.pool.negotiation import Negotiator
 from tests.conftest import V4
 from tests.net.tlsclient import MemoryClient, make_context
@@ -129,3 +130,7 @@ def test_the_whole_chain_is_served(pki, tmp_path):
 def test_a_ca_file_that_cannot_be_used_is_named(tmp_path):
     with pytest.raises(CertificateError, match=r"nowhere\.pem holds no certificate in PEM, or cannot be read"):
         client_context(tmp_path / "nowhere.pem")
+
+
+def test_the_library_has_a_name_and_a_version():
+    assert re.fullmatch(r"(OpenSSL|AWS-LC) \d+(\.\d+)+", library())

@@ -1,6 +1,7 @@
 """The tags of empty plaintexts against RFC 8452's vectors, and against the library where it makes them."""
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +36,10 @@ def test_they_are_the_library_s(aead, associated, data):
     if aead is Aead.AES_128_GCM_SIV:
         theirs = AESGCMSIV(key).encrypt(nonce, b"", associated)
     else:
-        theirs = AESSIV(key).encrypt(b"", [associated, nonce])
+        try:
+            theirs = AESSIV(key).encrypt(b"", [associated, nonce])
+        except UnsupportedAlgorithm:
+            pytest.skip("this library has no AES-SIV")
     assert own(aead, key).seal(nonce, b"", associated) == theirs
 
 

@@ -51,8 +51,8 @@ async def converse(
 ) -> Conversation:
     """Connect to an IP literal, say `pieces` in one TLS record each, and return what was seen.
 
-    Without pieces it only listens. `timeout` is seconds for TCP and TLS, and again for the answer. Raises
-    CertificateError when the greeting's `ca` cannot be used.
+    Without pieces it only listens, a little longer: the server's own deadline may be as long. `timeout` is seconds for
+    TCP and TLS, and again for the answer. Raises CertificateError when the greeting's `ca` cannot be used.
     """
     talk = _Talk(address, greeting)
     try:
@@ -128,8 +128,7 @@ class _Talk:
             handshake=handshake,
             version=tls.get_protocol_version_name(),
             cipher=tls.get_cipher_name() or "",
-            # pyOpenSSL before 25.2 cannot tell.
-            group=tls.get_group_name() if hasattr(tls, "get_group_name") else None,
+            group=_group(tls),
             alpn=printable(tls.get_alpn_proto_negotiated().decode("ascii", "backslashreplace")),
             chain=tuple(crypto.dump_certificate(crypto.FILETYPE_ASN1, each) for each in chain),
         )
@@ -142,7 +141,7 @@ class _Talk:
         except SSL.Error as error:
             self._end(Ending.ALERT, describe(error))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout if pieces else timeout + _GRACE):
                 await self._flush()
                 await self._listen(until_answered=True)
         answered = time.monotonic() if read_answer(self._data).complete else None
@@ -224,6 +223,14 @@ class _Talk:
     def _export(self, aead: Aead, contexts: tuple[bytes, bytes]) -> Association:
         c2s, s2c = (self._tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each) for each in contexts)
         return Association(aead, c2s, s2c)
+
+
+def _group(tls: SSL.Connection) -> str | None:
+    # Neither pyOpenSSL before 25.2 nor AWS-LC can tell.
+    try:
+        return tls.get_group_name()
+    except (AttributeError, NotImplementedError):
+        return None
 
 
 def _context(greeting: Greeting, trouble: Trouble) -> SSL.Context:

@@ -64,7 +64,7 @@ def judge_certificate(facts: CertificateFacts, expected: Expectation) -> Iterato
 
 def _trust(facts: CertificateFacts, expected: Expectation) -> Finding:
     if not facts.trouble:
-        text = f"trusted, issued by {facts.issuer}, {len(facts.chain)} certificates sent, key {facts.key}"
+        text = f"trusted, issued by {facts.issuer}, certificates sent: {len(facts.chain)}, key {facts.key}"
         return Finding("tls.chain", Verdict.PASS, text, _RFC, facts.address)
     text = "; ".join(facts.trouble)
     if any(subject == facts.issuer for subject in facts.chain[1:]) or facts.issuer == facts.subject:
@@ -90,9 +90,9 @@ def _life(facts: CertificateFacts) -> Finding:
     if days < 0:
         text, verdict = f"expired {-days:.1f} days ago", Verdict.FAIL
     elif days < min(_SOON, (facts.not_after - facts.not_before) / DAY / 6):
-        text, verdict = f"valid for {days:.1f} more days only: it should have been renewed by now", Verdict.NOTE
+        text, verdict = f"{days:.1f} days left only: it should have been renewed by now", Verdict.NOTE
     else:
-        text, verdict = f"valid for {days:.0f} more days", Verdict.PASS
+        text, verdict = f"days left: {days:.0f}", Verdict.PASS
     return Finding("tls.expiry", verdict, text, _RFC, facts.address)
 
 
@@ -100,7 +100,7 @@ def _order(facts: CertificateFacts) -> Finding:
     if len(set(facts.chain)) != len(facts.chain):
         text = "the server sends a certificate twice"
         return Finding("tls.chain-sent", Verdict.NOTE, text, "RFC 8446 4.4.2", facts.address)
-    text = f"the server sends {len(facts.chain)} certificates: {' < '.join(facts.chain)}"
+    text = f"certificates sent: {len(facts.chain)}, {' < '.join(facts.chain)}"
     return Finding("tls.chain-sent", Verdict.PASS, text, "RFC 8446 4.4.2", facts.address)
 
 

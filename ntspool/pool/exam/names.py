@@ -31,7 +31,7 @@ def _found(lookups: Sequence[Lookup], addresses: Sequence[str], *, by_system: bo
         reasons = dict.fromkeys(each.failure for each in lookups if each.type != "SRV" and each.failure)
         return Finding("dns.addresses", Verdict.FAIL, "; ".join(reasons) or "the name has no address")
     if by_system:
-        text = f"not the DNS knows the name, but this machine itself: {', '.join(addresses)}"
+        text = f"the name is this machine's own knowledge, not the DNS': {', '.join(addresses)}"
         return Finding("dns.addresses", Verdict.NOTE, text)
     v6 = sum(":" in each for each in addresses)
     text = f"{len(addresses) - v6} IPv4 and {v6} IPv6 addresses"

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from OpenSSL import SSL
 
+from ntspool.net.exam import conversing
 from ntspool.net.exam.conversing import Greeting, converse
 from ntspool.net.tls import certificate_context
 from ntspool.pool.exam.conversation import Ending, Kind, Reached
@@ -163,3 +164,12 @@ def test_the_trouble_with_a_certificate_is_collected(pki):
         seen = asyncio.run(converse("127.0.0.1", port, Greeting("localhost", verify=True), (ORDINARY,), 5))
     assert seen.trouble == ("the issuer of CN=localhost is neither sent nor among the authorities",)
     assert seen.outcome.kind is Kind.COOKIES
+
+
+@pytest.mark.parametrize("error", [AttributeError, NotImplementedError])
+def test_a_library_that_cannot_tell_the_group_says_nothing_of_it(error):
+    class Silent:
+        def get_group_name(self):
+            raise error
+
+    assert conversing._group(Silent()) is None
