@@ -12,7 +12,8 @@ NtspoolError
     ├── UnknownError         a command names what the gateway does not have
     ├── UnreachableError     no gateway answers a command
     ├── StateError           something kept on disk is missing, damaged or unsafe
-    │   └── ConflictError    somebody else wrote it first
+    │   ├── ConflictError    somebody else wrote it first
+    │   └── StoreAwayError   the store that the gateways share does not answer
     ├── CertificateError     a certificate or private key cannot be used
     └── DatabaseError        a database of regions cannot be used
 """
@@ -90,6 +91,10 @@ class StateError(LocalError):
 
 class ConflictError(StateError):
     """Somebody else wrote the entry first; get it again and decide anew."""
+
+
+class StoreAwayError(StateError):
+    """The store that the gateways share does not answer; what is served goes on, and changes have to wait."""
 
 
 class CertificateError(LocalError):

@@ -12,6 +12,7 @@ from ntspool.app.cli_backend import backend
 from ntspool.app.cli_bench import bench
 from ntspool.app.cli_check import check
 from ntspool.app.cli_clients import client_config
+from ntspool.app.cli_cluster import cluster
 from ntspool.app.cli_completions import completions
 from ntspool.app.cli_events import events
 from ntspool.app.cli_keys import keys
@@ -128,7 +129,7 @@ def demo(once: bool, backends: str) -> None:
 
 
 _OPERATING = (status, backends, sessions, agents, events, probe, wait, completions)
-for command in (agent, backend, bench, check, client_config, keys, reload, report, *_OPERATING):
+for command in (agent, backend, bench, check, client_config, cluster, keys, reload, report, *_OPERATING):
     cli.add_command(command)
 
 

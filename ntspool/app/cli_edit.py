@@ -3,7 +3,7 @@
 The difference goes to standard output, so that it can be kept or applied elsewhere; words go to standard error.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,14 +91,24 @@ def remove(name: str, path: Path, dry_run: bool, no_reload: bool) -> None:
     )
 
 
-def _edit(path: Path, change: "Change", *, dry_run: bool, no_reload: bool) -> None:
-    from ntspool.app.backendsfile import rewrite
-
-    difference = rewrite(path, change, dry_run=dry_run)
+def show_difference(difference: Iterable[str]) -> None:
+    """Print a difference, by lines, in colours."""
     for line in difference:
         colour = next((colour for prefix, colour in _COLOURS if line.startswith(prefix)), None)
         click.echo(click.style(line, fg=colour) if colour else line)
-    if not difference:
+
+
+def _edit(path: Path, change: "Change", *, dry_run: bool, no_reload: bool) -> None:
+    from ntspool.app import clusterbackends
+    from ntspool.app.backendsfile import rewrite
+
+    shared = clusterbackends.rewrite(path, change, dry_run=dry_run)
+    difference = rewrite(path, change, dry_run=dry_run) if shared is None else shared
+    show_difference(difference)
+    if shared is not None:
+        said = "a dry run: nothing was changed" if dry_run else "the cluster's backends are changed on every gateway"
+        click.echo(said if difference else "the cluster's backends are so already; nothing to change", err=True)
+    elif not difference:
         click.echo(f"{path} says so already; nothing to change", err=True)
     elif dry_run:
         click.echo("a dry run: nothing was written", err=True)

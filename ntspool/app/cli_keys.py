@@ -106,7 +106,8 @@ def backup(path: Path, output: Path) -> None:
     """Copy the keyring to a safe place. The copy is as secret as the keyring, and encrypted if that is."""
     from ntspool.app.export import key_store, write
 
-    write(output, key_store(path).backup())
+    with key_store(path) as kept:
+        write(output, kept.backup())
 
 
 @keys.command()
@@ -117,5 +118,6 @@ def restore(backup_file: Path, path: Path, replace: bool) -> None:
     """Make a backup the keyring; a running gateway takes it over on SIGHUP."""
     from ntspool.app.export import key_store, read
 
-    restored = key_store(path).restore(read(backup_file), replace=replace)
+    with key_store(path) as kept:
+        restored = kept.restore(read(backup_file), replace=replace)
     click.echo(f"restored; epoch {restored.current.number} is current. `kill -HUP` a running gateway")

@@ -1,7 +1,7 @@
 """From backends.yaml to what the floors below work with."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ntspool import config
@@ -9,6 +9,7 @@ from ntspool.app.keykeeper import KeySettings
 from ntspool.app.publishing import PublishSettings
 from ntspool.config.publishing import reachable
 from ntspool.errors import CertificateError, LocalError
+from ntspool.net.admin import AdminPlaces
 from ntspool.net.checksettings import CheckSettings
 from ntspool.net.historywriter import Bounds
 from ntspool.net.peertoken import read_token
@@ -27,6 +28,18 @@ from ntspool.pool.publishing import Gateway, Publication
 from ntspool.pool.resolving import DnsSettings
 from ntspool.pool.sample import Limits
 from ntspool.pool.shedding import QueueLimit
+
+FIXED: Mapping[str, Callable[[config.Config], object]] = {
+    "listen": lambda declared: declared.listen,
+    "state": lambda declared: declared.state,
+    "store": lambda declared: declared.store,
+    "gateway.name": lambda declared: declared.gateway.name,
+    "admin": lambda declared: declared.admin,
+    "control": lambda declared: declared.control,
+    "status": lambda declared: declared.status,
+    "keys.encryption_key": lambda declared: declared.keys.encryption_key,
+}
+"""What a reload does not take over."""
 
 
 def entries(declared: config.Config) -> tuple[Entry, ...]:
@@ -185,6 +198,12 @@ def key_settings(declared: config.Config) -> KeySettings:
 def admin_socket(declared: config.Config) -> Path:
     """Return where commands find the gateway."""
     return declared.admin.socket or declared.state / "admin.sock"
+
+
+def admin_places(declared: config.Config) -> AdminPlaces:
+    """Return where the admin API is, and who may use it."""
+    listen = [(each.host, each.port) for each in declared.admin.listen]
+    return AdminPlaces(admin_socket(declared), declared.admin.group, listen)
 
 
 def worker_count(declared: config.Config) -> int:

@@ -1,4 +1,4 @@
-"""`ntspool backend enroll` and `revoke`, on the state directory: a running gateway sees what they did at once."""
+"""`ntspool backend enroll` and `revoke`, on the store: every running gateway sees what they did at once."""
 
 import os
 import time
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ntspool import config
 from ntspool.app import declared
+from ntspool.app.sharing import command_store
 from ntspool.errors import LocalError, RefusedError
 from ntspool.net import enrolment
 from ntspool.net.sealed import read_seal
-from ntspool.net.store import FileStore
 from ntspool.pool.model import FixedKey
 
 
@@ -18,14 +18,9 @@ def new_token(path: Path, name: str) -> str:
     stated = config.load(path)
     if isinstance(declared.find_backend(stated, name, path).cookies, FixedKey):
         raise RefusedError(f"{name} keeps its own keys (cookies: fixed-key); there is nothing for an agent to fetch")
-    return enrolment.create_token(
-        FileStore(stated.state),
-        name,
-        time.time(),
-        enrolment.TOKEN_LIFE,
-        os.urandom,
-        seal=read_seal(stated.keys.encryption_key),
-    )
+    seal = read_seal(stated.keys.encryption_key)
+    with command_store(stated) as store:
+        return enrolment.create_token(store, name, time.time(), enrolment.TOKEN_LIFE, os.urandom, seal=seal)
 
 
 def shut_out(path: Path, name: str) -> int:
@@ -33,7 +28,8 @@ def shut_out(path: Path, name: str) -> int:
 
     Raises LocalError when there were none: the name may be misspelt.
     """
-    number = enrolment.revoke(FileStore(config.load(path).state), name, time.time())
+    with command_store(config.load(path)) as store:
+        number = enrolment.revoke(store, name, time.time())
     if not number:
         raise LocalError(f"{name!r} has no agent and no token")
     return number

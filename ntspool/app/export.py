@@ -2,15 +2,17 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ntspool import config
 from ntspool.app import declared
+from ntspool.app.sharing import command_store
 from ntspool.errors import RefusedError, StateError
 from ntspool.net.atomic import write_atomically
 from ntspool.net.keystore import KeyStore
 from ntspool.net.sealed import read_seal
-from ntspool.net.store import FileStore
 from ntspool.pool import keyfiles
 from ntspool.pool.keyring import Keyring
 from ntspool.pool.model import Backend, FixedKey
@@ -18,9 +20,11 @@ from ntspool.pool.model import Backend, FixedKey
 _WATCH_INTERVAL = 1.0
 
 
-def key_store(path: Path) -> KeyStore:
-    """Return the keyring's place in the state directory of the configuration at `path`."""
-    return _key_store(config.load(path))
+@contextmanager
+def key_store(path: Path) -> Iterator[KeyStore]:
+    """Open the keyring's place in the store of the configuration at `path`."""
+    with _key_store(config.load(path)) as keys:
+        yield keys
 
 
 def key_file(path: Path, name: str) -> bytes:
@@ -30,7 +34,8 @@ def key_file(path: Path, name: str) -> bytes:
     """
     stated = config.load(path)
     backend = declared.find_backend(stated, name, path)
-    return _render(_key_store(stated).load_or_create(time.time()), backend)
+    with _key_store(stated) as keys:
+        return _render(keys.load_or_create(time.time()), backend)
 
 
 def watch_directory(path: Path, directory: Path) -> None:
@@ -39,7 +44,8 @@ def watch_directory(path: Path, directory: Path) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             stated = config.load(path)
-            backends, keyring = declared.backends(stated), _key_store(stated).load_or_create(time.time())
+            with _key_store(stated) as keys:
+                backends, keyring = declared.backends(stated), keys.load_or_create(time.time())
             if (backends, keyring) != seen:
                 for backend in (each for each in backends if not isinstance(each.cookies, FixedKey)):
                     write(directory / backend.name, _render(keyring, backend))
@@ -63,8 +69,10 @@ def write(output: Path, contents: bytes) -> None:
         raise StateError(f"{output} cannot be written: {error.strerror}") from error
 
 
-def _key_store(stated: config.Config) -> KeyStore:
-    return KeyStore(FileStore(stated.state), read_seal(stated.keys.encryption_key))
+@contextmanager
+def _key_store(stated: config.Config) -> Iterator[KeyStore]:
+    with command_store(stated) as store:
+        yield KeyStore(store, read_seal(stated.keys.encryption_key))
 
 
 def _render(keyring: Keyring, backend: Backend) -> bytes:

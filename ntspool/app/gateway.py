@@ -10,16 +10,20 @@ from pathlib import Path
 import structlog
 
 from ntspool import config
-from ntspool.app import declared
+from ntspool.app import declared, operating
 from ntspool.app.certificates import Certificates, load
+from ntspool.app.cluster import Cluster, Condition, Following, condition
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating, Operator
-from ntspool.app.publishing import Publisher, PublishSettings
+from ntspool.app.publishing import Publisher
+from ntspool.app.serving import serving
+from ntspool.app.sharing import BACKENDS, fetch_backends, is_shared
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
 from ntspool.config.difference import difference
 from ntspool.errors import LocalError
-from ntspool.net.admin import AdminPlaces, AdminServer
+from ntspool.net import keystore
+from ntspool.net.admin import AdminServer
 from ntspool.net.adminroutes import BackendVerbs, GatewayVerbs, KeyVerbs, Routes
 from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
@@ -34,29 +38,17 @@ from ntspool.net.recorder import Recorder
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
 from ntspool.net.status import StatusServer
-from ntspool.net.store import FileStore
+from ntspool.net.store import FileStore, Store
 from ntspool.net.successor import Successor
 from ntspool.net.system import Where, listen_on, set_up_logs
 from ntspool.net.systemd import Service
 from ntspool.net.upstreams import Trouble
-from ntspool.pool.admin import Mode
-from ntspool.pool.cookies import SERVER_AEAD
-from ntspool.pool.model import Backend, FixedKey, Serving, Snapshot
+from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
 from ntspool.pool.view import GatewayView, ReloadView
 
 RESOLVE_DEADLINE = 5.0
 """Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
-
-_FIXED: Mapping[str, Callable[[config.Config], object]] = {
-    "listen": lambda declared_config: declared_config.listen,
-    "state": lambda declared_config: declared_config.state,
-    "admin": lambda declared_config: declared_config.admin,
-    "control": lambda declared_config: declared_config.control,
-    "status": lambda declared_config: declared_config.status,
-    "keys.encryption_key": lambda declared_config: declared_config.keys.encryption_key,
-}
-"""What a reload does not take over."""
 
 log = structlog.get_logger()
 
@@ -81,13 +73,16 @@ class Gateway:
         self._path = path
         self._service = service or Service({})
         self._clock = clock
+        fetch_backends(path)
         self._config = config.load(path)
         self._listening = self._config.listen
         self._certificates = Certificates(load(self._config))
-        store, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
+        local, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
+        self._cluster = Cluster(self._config, local, seal, clock) if is_shared(self._config) else None
+        store: Store = self._cluster.store if self._cluster else local
         self._store = KeyStore(store, seal)
         self._names_changed = asyncio.Event()
-        self._resolver = Resolver(declared.entries(self._config), self._look_up, store, self._names_changed.set)
+        self._resolver = Resolver(declared.entries(self._config), self._look_up, local, self._names_changed.set)
         self._backends = self._resolver.backends()
         keyring = self._store.load_or_create(self._clock())
         if self._store.seal_if_open():
@@ -107,7 +102,7 @@ class Gateway:
         self._running = AsyncExitStack()
         self._workers = Workers(self._config.state if hand_over else None, self._take_trouble)
         self._predecessors = Successor(self._config.state)
-        self._desk = KeyDesk(on_report=self._take_report)
+        self._desk = KeyDesk(self._take_report, self._cluster.holds_back if self._cluster else lambda _after: False)
         self._keys = KeyKeeper(
             self._store,
             self._checker,
@@ -116,17 +111,27 @@ class Gateway:
             clock=clock,
             on_change=self.publish,
             minted=self._workers.sessions.minted,
+            others=self._cluster,
         )
-        self._events = EventLog(store, clock, self._recorder.event)
+        self._events = EventLog(local, clock, self._recorder.event)
         self._operating = Operating(store)
-        self._viewer = Viewer(self._checker, self._workers, self._keys, self._operating, clock, recorder=self._recorder)
-        self._publisher = Publisher(self._publishing_settings(), store, lambda: self._viewer.ready, clock)
+        self._viewer = Viewer(
+            self._checker,
+            self._workers,
+            self._keys,
+            self._operating,
+            clock,
+            recorder=self._recorder,
+            cluster=self._cluster,
+        )
+        published = declared.publishing(self._config, self._listening)
+        self._publisher = Publisher(published, local, lambda: self._viewer.ready, clock)
         self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
         self._lay_out(self._backends)
         self._control = ControlServer(
             [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
         )
-        self._admin = AdminServer(_admin_places(self._config), self._routes())
+        self._admin = AdminServer(declared.admin_places(self._config), self._routes())
         self._status = StatusServer(
             [(each.host, each.port) for each in self._config.status.listen],
             self.view,
@@ -141,6 +146,7 @@ class Gateway:
             KeyVerbs(self._keys.status, self._keys.rotate, self._keys.revoke),
             BackendVerbs(self._operator.move, self._operator.weigh, self._operator.probe),
             GatewayVerbs(self.view, self._viewer.sessions, self._events.wait, self.reload, self.replace_workers),
+            self._cluster.forget if self._cluster else None,
         )
 
     def view(self) -> GatewayView:
@@ -155,6 +161,8 @@ class Gateway:
         self._events.recall()
         self._recorder.start()
         set_up_logs(declared.log_settings(self._config), self._events.record)
+        if self._cluster:
+            self._running.push_async_callback(self._cluster.stop)
         self._running.push_async_callback(self._predecessors.stop)
         await self._predecessors.start()
         wanted = [(each.address.host, each.address.port) for each in self._listening]
@@ -174,13 +182,15 @@ class Gateway:
         if self._config.status.listen:
             self._running.push_async_callback(self._status.stop)
             await self._status.start()
-        routines = (
+        routines = [
             self._publish_on_change(),
             self._follow_names(),
             self._certificates.follow(self.publish),
             self._keys.rotate_when_due(),
             self._publisher.run(),
-        )
+        ]
+        if self._cluster:
+            routines.append(self._cluster.run(self._condition, self._following()))
         self._running.push_async_callback(self._publisher.withdraw)
         tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
@@ -234,7 +244,7 @@ class Gateway:
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())
             raise
-        fixed = tuple(key for key, what in _FIXED.items() if what(fresh) != what(self._config))
+        fixed = tuple(key for key, what in declared.FIXED.items() if what(fresh) != what(self._config))
         for key in fixed:
             log.warning("a restart is needed for this change", key=key)
         changes = difference(self._config, fresh)
@@ -242,23 +252,22 @@ class Gateway:
             log.info("configuration changed", key=change.key, before=change.before, after=change.after)
         gone = {each.name for each in self._config.backends} - {each.name for each in fresh.backends}
         self._config = fresh
+        if self._cluster:
+            self._cluster.declared = fresh
         self._certificates.adopt(certificates)
         self._resolver.entries = declared.entries(fresh)
         self._checker.settings = declared.check_settings(fresh)
         self._keys.settings = declared.key_settings(fresh)
-        self._publisher.settings = self._publishing_settings()
+        self._publisher.settings = declared.publishing(self._config, self._listening)
         self._recorder.bounds = declared.history_bounds(fresh)
         set_up_logs(declared.log_settings(fresh), self._events.record)
         await self._resolve()
-        self._operating.forget(gone)
+        await asyncio.to_thread(self._operating.forget, gone)
         await self._watch(self._backends)
         await self.publish()
         await self._workers.resize(declared.worker_count(fresh), self._patience)
         log.info("reloaded", revision=self._revision, backends=len(self._backends))
         return ReloadView(changes, fixed)
-
-    def _publishing_settings(self) -> PublishSettings | None:
-        return declared.publishing(self._config, self._listening)
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
@@ -289,6 +298,14 @@ class Gateway:
     async def _follow_orders(self) -> None:
         await self._watch(self._backends)
         await self.publish()
+
+    def _condition(self) -> Condition:
+        up = any(each.up for each in self._served.serving)
+        return condition(self._checker, self._keys.settings.life, self._clock(), ready=up)
+
+    def _following(self) -> Following:
+        entries = {keystore.ENTRY: self._keys.follow, operating.ENTRY: self._operator.follow, BACKENDS: self.reload}
+        return Following(entries, self._request_publish, self._keys.lay_out, self._publisher)
 
     async def _watch(self, backends: Iterable[Backend]) -> None:
         await self._checker.watch(backends, self._operating.resting)
@@ -333,15 +350,9 @@ class Gateway:
         """Seconds in which a worker that finishes must have ended."""
         return self._config.limits.session_timeout + 1
 
-    def _serving(self, declared_backend: Backend) -> Serving:
-        order = self._operating.order(declared_backend.name)
-        backend = order.apply(declared_backend)
-        if isinstance(backend.cookies, FixedKey):
-            return Serving(backend, self._checker.up(backend) if order.mode is Mode.READY else (), None)
-        epoch = self._checker.mint_epoch(backend)
-        up = self._checker.up(backend) if epoch and order.mode is Mode.READY else ()
-        key = (epoch or self._keys.keyring.current).key(backend.key_group, SERVER_AEAD[backend.cookies])
-        return Serving(backend, up, key)
+    def _serving(self, backend: Backend) -> Serving:
+        withheld = self._cluster is not None and backend.name in self._cluster.verdict.heeded
+        return serving(backend, self._operating.order(backend.name), self._checker, withheld=withheld)
 
     def _snapshot(self) -> Snapshot:
         self._revision += 1
@@ -370,13 +381,6 @@ class Gateway:
         while True:
             await self._publish_wanted.wait()
             await self.publish()
-
-
-def _admin_places(declared_config: config.Config) -> AdminPlaces:
-    admin = declared_config.admin
-    return AdminPlaces(
-        declared.admin_socket(declared_config), admin.group, [(each.host, each.port) for each in admin.listen]
-    )
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

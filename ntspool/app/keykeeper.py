@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -33,6 +33,24 @@ class KeySettings:
     life: float
 
 
+class Others(Protocol):
+    """What other gateways have to do with the keys; a gateway that is alone has none (app/cluster.py)."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this gateway is the one to rotate when that is due."""
+        ...
+
+    @property
+    def away(self) -> str | None:
+        """Why no key can be changed because the others cannot be asked; None if they can."""
+        ...
+
+    def obstacles(self, keyring: Keyring, life: float, now: float) -> dict[str, str]:
+        """Return the gateways for which a rotation now would break a promise, each with the reason."""
+        ...
+
+
 class KeyKeeper:
     """Owns the keyring; whatever changes it is kept in the store before it is used.
 
@@ -51,6 +69,7 @@ class KeyKeeper:
         clock: Callable[[], float],
         on_change: Callable[[], Awaitable[None]],
         minted: Counter[int],
+        others: Others | None = None,
     ) -> None:
         self.settings = settings
         self.backends: tuple[Backend, ...] = ()
@@ -60,6 +79,7 @@ class KeyKeeper:
         self._clock = clock
         self._on_change = on_change
         self._minted = minted
+        self._others = others
         self._changing = asyncio.Lock()
 
     @property
@@ -70,7 +90,7 @@ class KeyKeeper:
     async def rotate(self) -> None:
         """Rotate now; raises RefusedError, and changes nothing, when clients would pay for it with NTS NAKs."""
         async with self._changing:
-            if waits := self._waits():
+            if waits := self._waits() | self._others_wait():
                 reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(waits.items()))
                 raise RefusedError(f"not rotated, to spare clients NTS NAKs: {reasons}")
             before = self.keyring.current.number
@@ -85,6 +105,17 @@ class KeyKeeper:
             except KeyError as error:
                 raise RefusedError(f"epoch {number} is not alive; see `ntspool keys status`") from error
         log.warning("epoch revoked", epoch=number, current=self.keyring.current.number)
+
+    async def follow(self) -> None:
+        """Serve from the store's keyring, which another gateway may have changed; raises StateError."""
+        async with self._changing:
+            fresh, before = self._store.load(), self.keyring
+            if fresh == before:
+                return
+            self._checker.keyring = fresh
+            self.lay_out()
+            await self._on_change()
+        log.info("keys taken over", epoch=fresh.current.number, before=before.current.number)
 
     async def reload(self) -> None:
         """Take over the store's keyring, which another command may have restored; raises StateError."""
@@ -115,6 +146,8 @@ class KeyKeeper:
             await asyncio.sleep(LOOK_INTERVAL)
             interval = self.settings.rotate
             if interval is None or self._clock() < self.keyring.rotated + interval:
+                continue
+            if self._others is not None and self._others.away is None and not self._others.leads:
                 continue
             try:
                 await self.rotate()
@@ -161,15 +194,20 @@ class KeyKeeper:
                 {"backend": name, "seen": seen, **_told(self._desk.reports.get(name))}
                 for name, seen in sorted(self._desk.seen.items())
             ],
+            **({"cluster": {"away": self._others.away, "waits": self._others_wait()}} if self._others else {}),
         }
 
     def _waits(self) -> dict[str, str]:
         known: list[tuple[str, Proof]] = [(backend.name, proof) for backend, _, _, proof in self._checker.proofs()]
         return obstacles(self.keyring, known, self.settings.life, self._clock())
 
+    def _others_wait(self) -> dict[str, str]:
+        return self._others.obstacles(self.keyring, self.settings.life, self._clock()) if self._others else {}
+
     async def _change(self, step: Callable[[Keyring], Keyring]) -> None:
         try:
-            self._checker.keyring = self._store.change(self.keyring, step)
+            # A store that other gateways share may have to be asked over a network.
+            self._checker.keyring = await asyncio.to_thread(self._store.change, self.keyring, step)
         except ConflictError as error:
             raise RefusedError(str(error)) from error
         self.lay_out()

@@ -1,22 +1,27 @@
-"""What operators want of single backends for now: kept in the state directory, so that it outlives this process."""
+"""What operators want of single backends for now: kept in the store, so that it outlives this process."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Container, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
-from ntspool.errors import StateError
+from ntspool.errors import ConflictError, StateError
 from ntspool.net.adminroutes import unknown_backend
 from ntspool.net.checker import Checker
 from ntspool.net.checkstatus import Probed
-from ntspool.net.store import FileStore
+from ntspool.net.store import Store
 from ntspool.pool import admin
 from ntspool.pool.admin import AS_DECLARED, Mode, Order, Orders
 from ntspool.pool.model import Backend
 from ntspool.pool.view import ProbedAeadView, ProbedEpochView, ProbeView
 
 ENTRY = "orders"
-"""The entry of the state directory with the orders."""
+"""The entry of the store with the orders."""
+
+# Conflicts come from other gateways that write the same entry; so many in a row do not.
+_ATTEMPTS = 20
 
 log = structlog.get_logger()
 
@@ -24,14 +29,20 @@ log = structlog.get_logger()
 class Operating:
     """The orders that hold now, by the backends' names; making one raises StateError when they cannot be read."""
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        held = store.get(ENTRY)
-        self._revision = held and held[1]
+        self._revision: str | None = None
+        self._orders: Orders = {}
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Take over what the store holds, and tell whether that is something else; raises StateError."""
+        before, held = self._orders, self._store.get(ENTRY)
         try:
-            self._orders: Orders = admin.decode(held[0]) if held else {}
+            self._orders, self._revision = admin.decode(held[0]) if held else {}, held and held[1]
         except StateError as error:
             raise StateError(f"the entry {ENTRY} of the state directory is {error}; delete it") from error
+        return self._orders != before
 
     def order(self, name: str) -> Order:
         """Return what is wanted of a backend."""
@@ -44,21 +55,26 @@ class Operating:
 
     def give(self, name: str, order: Order) -> None:
         """Want `order` of a backend from now; raises StateError, and changes nothing, when that cannot be kept."""
-        self._keep(admin.given(self._orders, name, order))
+        self._keep(lambda orders: admin.given(orders, name, order))
 
     def forget(self, names: Container[str]) -> None:
         """Forget what was wanted of backends that are no more."""
         try:
-            self._keep(admin.without(self._orders, names))
+            self._keep(lambda orders: admin.without(orders, names))
         except StateError as error:
             log.error("orders of removed backends not forgotten", reason=str(error))
 
-    def _keep(self, orders: Orders) -> None:
-        if orders == self._orders:
-            return
-        self._store.put_if(ENTRY, admin.encode(orders), self._revision)
-        held = self._store.get(ENTRY)
-        self._orders, self._revision = orders, held and held[1]
+    def _keep(self, step: Callable[[Orders], Orders]) -> None:
+        for _ in range(_ATTEMPTS):
+            orders = step(self._orders)
+            if orders == self._orders:
+                return
+            with suppress(ConflictError):
+                self._store.put_if(ENTRY, admin.encode(orders), self._revision)
+                self.refresh()
+                return
+            self.refresh()
+        raise ConflictError(f"the entry {ENTRY} of the store changes all the time; see who writes it")
 
 
 class Operator:
@@ -79,6 +95,7 @@ class Operator:
         self._checker = checker
         self._backends = backends
         self._on_change = on_change
+        self._giving = asyncio.Lock()
 
     async def move(self, name: str, mode: Mode) -> None:
         """Put a backend into a mode; raises StateError when that cannot be kept."""
@@ -87,6 +104,12 @@ class Operator:
     async def weigh(self, name: str, weight: int | None) -> None:
         """Give a backend another weight, None for the declared one; raises StateError when that cannot be kept."""
         await self._give(name, lambda order: replace(order, weight=weight))
+
+    async def follow(self) -> None:
+        """Go by what was ordered at another gateway; raises StateError."""
+        if self._operating.refresh():
+            log.info("orders taken over")
+            await self._on_change()
 
     async def probe(self, name: str) -> list[ProbeView]:
         """Probe every address of a backend now, and return what was found."""
@@ -101,11 +124,13 @@ class Operator:
 
     async def _give(self, name: str, change: Callable[[Order], Order]) -> None:
         self._find(name)
-        before = self._operating.order(name)
-        after = change(before)
-        if after == before:
-            return
-        self._operating.give(name, after)
+        async with self._giving:
+            before = self._operating.order(name)
+            after = change(before)
+            if after == before:
+                return
+            # A store that other gateways share may have to be asked over a network.
+            await asyncio.to_thread(self._operating.give, name, after)
         log.info("admin state", backend=name, before=str(before), after=str(after), cause="the admin API")
         await self._on_change()
 

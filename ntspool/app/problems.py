@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ntspool.app.tables import age
+from ntspool.app.tables_cluster import cluster_problems
 
 CERTIFICATE_WARNING = 14 * 86400
 """Seconds before a certificate ends from which on that is a problem: renewal usually comes 30 days before."""
@@ -11,7 +12,9 @@ CERTIFICATE_WARNING = 14 * 86400
 
 def problems(view: dict[str, Any]) -> list[str]:
     """Return what is wrong, the worst first; `view` is the JSON of GatewayView."""
-    found = [] if view["ready"] else ["NOT ready: no client can be served"]
+    found = list(cluster_problems(view))
+    if not view["ready"] and not (view.get("cluster") or {}).get("withdrawn"):
+        found.insert(0, "NOT ready: no client can be served")
     found += [f"PANIC for {family}: too many backends fell silent at once" for family in view["panicking"]]
     found += _workers(view["workers"])
     found += _certificates(view)

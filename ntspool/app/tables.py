@@ -38,9 +38,12 @@ def keys_status(status: dict[str, Any]) -> str:
     agents = [_agent(each, now) for each in status["agents"]]
     if agents:
         parts.append(table(("Agent", "Seen", "Reported", "Keys", "Failure"), agents, right=(1, 2)))
-    waits = {each["backend"]: each["waits"] for each in status["backends"] if each["waits"]}
+    cluster = status.get("cluster", {})
+    waits = {each["backend"]: each["waits"] for each in status["backends"] if each["waits"]} | cluster.get("waits", {})
     if waits:
         parts.append("".join(f"A rotation waits for {name}: {reason}\n" for name, reason in waits.items()))
+    if cluster.get("away"):
+        parts.append(f"Rotation pauses, for the cluster's store is away: {cluster['away']}\n")
     return "\n".join(parts)
 
 

@@ -141,5 +141,6 @@ def _keys(keys: dict[str, Any]) -> Iterator[tuple[str, str]]:
         due = f"rotation due since {age(overdue)}"
     yield "Keys", f"epoch {current_epoch(keys)} current for {age(keys['now'] - keys['rotated'])}, {due}"
     waits = {each["backend"]: each["waits"] for each in keys["backends"] if each["waits"]}
+    waits |= keys.get("cluster", {}).get("waits", {})
     for name, reason in waits.items():
         yield "Rotation waits", f"for {name}: {reason}"

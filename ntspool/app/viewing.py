@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from ntspool import __version__, config
+from ntspool.app.cluster import Cluster
 from ntspool.app.keykeeper import KeyKeeper
 from ntspool.app.operating import Operating
 from ntspool.app.workers import Workers
@@ -50,6 +51,7 @@ class Viewer:
         clock: Callable[[], float],
         *,
         recorder: Recorder,
+        cluster: Cluster | None = None,
     ) -> None:
         self._checker = checker
         self._workers = workers
@@ -57,6 +59,7 @@ class Viewer:
         self._operating = operating
         self._recorder = recorder
         self._clock = clock
+        self._cluster = cluster
         self._started = clock()
         self._since: dict[str, tuple[str, float]] = {}
         self._snapshot: Snapshot
@@ -72,8 +75,8 @@ class Viewer:
 
     @property
     def ready(self) -> bool:
-        """Whether the gateway can serve some client."""
-        return any(each.up for each in self._snapshot.serving)
+        """Whether the gateway can serve some client, and wants to."""
+        return any(each.up for each in self._snapshot.serving) and not (self._cluster and self._cluster.withdrawn)
 
     def gateway(
         self,
@@ -99,6 +102,7 @@ class Viewer:
             panicking=tuple(_FAMILIES[family] for family in sorted(self._checker.panicking)),
             vote=str(self._checker.vote),
             keys=self._keys.status(),
+            cluster=self._cluster.view() if self._cluster else None,
             publishing=publishing,
             history=self._recorder.view,
             upstreams=self._upstreams(backends),
@@ -168,7 +172,7 @@ class Viewer:
             name=name,
             state=state,
             admin=str(mode),
-            cause=_cause(state, addresses),
+            cause=self._outvoted(name) or _cause(state, addresses),
             since=since,
             weight=backend.weight,
             effective_weight=_weight(serving),
@@ -182,6 +186,12 @@ class Viewer:
             minting=None if epoch is None else epoch.number,
             ke=_key_exchange(backend.cookies) if isinstance(backend.cookies, FixedKey) else "",
         )
+
+    def _outvoted(self, name: str) -> str:
+        """Return why a backend that answers here is not given out, empty if it is."""
+        if self._cluster is None or name not in self._cluster.verdict.heeded:
+            return ""
+        return f"outvoted: it {self._cluster.verdict.outvoted[name]}"
 
     def _state(self, serving: Serving) -> str:
         mode = self._operating.order(serving.backend.name).mode

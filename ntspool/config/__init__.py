@@ -3,6 +3,7 @@
 pydantic stays in here: what leaves are frozen, typed values.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -10,47 +11,69 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ntspool.config import rules
+from ntspool.config import rules, values
 from ntspool.config.admission import Limits, Listen
-from ntspool.config.models import Backend, Certificate, Config, Dns, Health, Keys, Log, Pool
+from ntspool.config.models import Backend, Certificate, Config, Dns, Gateway, Health, Keys, Log, Pool, Store
 from ntspool.config.values import Endpoint, expected_word
-from ntspool.config.yamlfile import Document, Mistake, Place, read, refusal, show
+from ntspool.config.yamlfile import Document, Mistake, Place, read, refusal, show, with_backends
 
 __all__ = [
+    "SHARED_BACKENDS",
     "Backend",
     "Certificate",
     "Config",
     "Dns",
     "Endpoint",
+    "Gateway",
     "Health",
     "Keys",
     "Limits",
     "Listen",
     "Log",
     "Pool",
+    "Store",
     "check",
     "load",
+    "shared_backends",
 ]
+
+SHARED_BACKENDS = "backends"
+"""The entry of the state folder with the backends that all gateways of a cluster have."""
 
 
 def load(path: Path) -> Config:
     """Return the configuration in the file at `path`.
 
+    Where that names an etcd, the backends are those of the cluster, as soon as the state folder has a copy of them.
     Raises ConfigError with every mistake as `file:line: what and what is expected`, in the order of the lines.
     """
-    return check(read(path))
+    document = read(path)
+    copy = shared_backends(document)
+    # Who may not look into the state folder gets the backends of the file.
+    return check(with_backends(document, read(copy)) if copy and os.path.exists(copy) else document)
+
+
+def shared_backends(document: Document) -> Path | None:
+    """Return where the copy of a cluster's backends lies, be it there or not; None for a gateway that is alone."""
+    if not document.at("store", "etcd"):
+        return None
+    try:
+        state = values.file_path(document.at("state") or str(Config.model_fields["state"].default), document.folder)
+    except ValueError:
+        return None
+    return state / SHARED_BACKENDS
 
 
 def check(document: Document) -> Config:
     """Return the configuration that `document` holds; raises ConfigError as `load` does."""
-    path = document.path
+    path, apart = document.path, (document.own, document.other)
     broken = list(rules.check(document))
     try:
         config = Config.model_validate(document.value, context={"folder": document.folder})
     except ValidationError as error:
-        raise refusal(path, [*document.mistakes, *_wrong_values(document, error), *broken]) from None
+        raise refusal(path, [*document.mistakes, *_wrong_values(document, error), *broken], *apart) from None
     if document.mistakes or broken:
-        raise refusal(path, [*document.mistakes, *broken])
+        raise refusal(path, [*document.mistakes, *broken], *apart)
     return config
 
 

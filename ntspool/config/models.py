@@ -94,6 +94,30 @@ class Keys(BaseModel, frozen=True, extra="forbid"):
     encryption_key: FilePath | None = None
 
 
+class Store(BaseModel, frozen=True, extra="forbid"):
+    """Where gateways of one pool share what they must agree on: an etcd, without `etcd` the state directory.
+
+    `prefix` is what all keys in it begin with. `ca` is whom to trust, `certificate` and `key` what to show; the file
+    `password` holds that of `user`.
+    """
+
+    etcd: Annotated[
+        tuple[Annotated[str, PlainValidator(values.etcd_endpoint)], ...], Field(description="a list of URLs")
+    ] = ()
+    prefix: Annotated[str, PlainValidator(values.prefix)] = "/ntspool/"
+    ca: FilePath | None = None
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+    user: Annotated[str | None, PlainValidator(values.user)] = None
+    password: FilePath | None = None
+
+
+class Gateway(BaseModel, frozen=True, extra="forbid"):
+    """How the other gateways of a cluster know this one: its `name`, the host's if it is None."""
+
+    name: Annotated[Name | None, Field(description=values.NAME)] = None
+
+
 class Control(BaseModel, frozen=True, extra="forbid"):
     """The port for agents; without `listen` there is none."""
 
@@ -238,6 +262,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         Field(min_length=1, description="a list of {certificate: FILE, key: FILE} with at least one item"),
     ]
     state: FilePath = Path("/var/lib/ntspool")
+    store: Store = Store()
+    gateway: Gateway = Gateway()
     keys: Keys = Keys()
     control: Control = Control()
     admin: Admin = Admin()

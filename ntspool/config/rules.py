@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ntspool.config import admission, fixedkey, names, publishing, values
 from ntspool.config.history import History, retention, single_probes
-from ntspool.config.models import CARRIED_AEADS, DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys
+from ntspool.config.models import CARRIED_AEADS, DEFAULT_COOKIES, DEFAULT_PORT, Health, Keys, Store
 from ntspool.config.yamlfile import Document, Mistake, Place, spell
 from ntspool.errors import CertificateError, DatabaseError
 from ntspool.net.geo import open_database
@@ -44,6 +44,7 @@ def check(document: Document) -> Iterator[Mistake]:
     yield from _key_groups(document, places)
     yield from _health(document)
     yield from _life(document)
+    yield from _store(document)
     yield from _history(document)
     yield from _database(document)
     yield from publishing.check(document)
@@ -201,6 +202,25 @@ def _life(document: Document) -> Iterator[Mistake]:
     if rotate and life and life > rotate:
         spelt = f"a life of {values.spell_duration(life)} with a rotation every {values.spell_duration(rotate)}"
         yield document.mistake(("keys", "life"), f"{spelt}; expected no more, or every rotation would have to wait")
+
+
+_TOGETHER = (("user", "password"), ("password", "user"), ("certificate", "key"), ("key", "certificate"))
+
+
+def _store(document: Document) -> Iterator[Mistake]:
+    """Yield what of `store` means nothing without something else, and what would go over the network in the clear."""
+    stated = {key for key in Store.model_fields if ("store", key) in document.lines}
+    if stated - {"prefix"} and "etcd" not in stated:
+        yield document.mistake(("store", "etcd"), "missing; expected a list of URLs, for the other keys are about them")
+    for key, other in _TOGETHER:
+        if key in stated and other not in stated:
+            yield document.mistake(("store", key), f"stands without {other}; expected both or neither")
+    endpoints = list(_all(document, ("store", "etcd"), values.etcd_endpoint))
+    yield from _stated_once(document, endpoints)
+    for place, endpoint in endpoints:
+        if endpoint.startswith("http:") and stated & {"ca", "certificate", "password"}:
+            wrong = "without TLS, which a password or certificate needs"
+            yield document.mistake(place, f"{endpoint} is {wrong}; expected https://")
 
 
 def _history(document: Document) -> Iterator[Mistake]:

@@ -68,6 +68,8 @@ COOKIES = (*CookieFormat, FIXED_KEY)
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}\$?")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}|[0-9]{1,9}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
+_ETCD_ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\]):[1-9][0-9]{0,4}/?")
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._-]{1,64}){1,8}/?")
 _COUNTRY = re.compile(r"[a-z]{2}")  # ISO 3166-1
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -176,6 +178,28 @@ def endpoint(value: object) -> Endpoint:
     if not re.fullmatch("[1-9][0-9]{0,4}", port_text) or int(port_text) > 65535:
         raise ValueError(f"the port of {show(value)} is not a number from 1 to 65535; {wanted}")
     return Endpoint(str(address), int(port_text))
+
+
+def etcd_endpoint(value: object) -> str:
+    """Return the URL of a member of an etcd cluster: its scheme, host and port, and nothing more."""
+    wanted = "expected a URL such as https://etcd-1.example.com:2379"
+    if not isinstance(value, str) or not _ETCD_ENDPOINT.fullmatch(value):
+        raise ValueError(f"{show(value)} is not where an etcd listens; {wanted}")
+    return value.rstrip("/")
+
+
+def prefix(value: object) -> str:
+    """Return what all keys of a pool in etcd begin with; it begins and ends with a slash."""
+    if isinstance(value, str) and _PREFIX.fullmatch(value):
+        return f"{value.rstrip('/')}/"
+    raise ValueError(f"{show(value)} is no prefix; expected one such as /ntspool/ or /ntspool/pool-1/")
+
+
+def user(value: object) -> str:
+    """Return the name of a user of etcd."""
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    raise ValueError(f"{show(value)} is no user; expected the name of a user of etcd")
 
 
 def whole(lowest: int, highest: int | None = None, otherwise: str = "") -> Callable[[object], int]:

@@ -6,7 +6,7 @@ and `2026-01-01` is a date: here they are text, so nobody's backend name or port
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -23,6 +23,7 @@ LARGEST_FILE = 4 * 1024 * 1024
 DEEPEST_NESTING = 16
 """Collections within collections: backends.yaml needs four, and the composer recurses once for each."""
 
+_BACKENDS = ("backends",)
 _TOO_DEEP = f"nested too deeply; expected at most {DEEPEST_NESTING} levels"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 25 times faster, but not in every build of PyYAML
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -51,7 +52,8 @@ class Document:
     """What a file holds: `value` is made of dicts, lists, str, int, float, bool and None, `text` it all came from.
 
     `mistakes` are those that the reader met; what stands at a place in `unread` was replaced by None because of one of
-    them, so that there is nothing more to say about it.
+    them, so that there is nothing more to say about it. Lines above `own` are those of the file `other`, whose backends
+    took the place of this one's.
     """
 
     path: Path
@@ -60,6 +62,8 @@ class Document:
     lines: Mapping[Place, int]
     mistakes: tuple[Mistake, ...]
     unread: frozenset[Place]
+    own: int = 0
+    other: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -89,6 +93,26 @@ class Document:
         while place not in self.lines and isinstance(place[-1], int):  # one item may stand without its list
             place = place[:-1]
         return Mistake(self.line(place), f"{spell(place)}: {text}" if place else f"the file holds {text}")
+
+
+def with_backends(document: Document, shared: Document) -> Document:
+    """Return `document` with the backends of `shared`, a file of its own, in place of those that it may have."""
+    own = document.text.count("\n") + 1
+    ours = {place: line for place, line in document.lines.items() if place[:1] != _BACKENDS}
+    theirs = {place: line + own for place, line in shared.lines.items() if place[:1] == _BACKENDS}
+    value = document.value
+    if isinstance(value, dict):
+        value = {**value, "backends": shared.at(*_BACKENDS)}
+    met = (Mistake(each.line + own, each.text) for each in shared.mistakes)
+    return replace(
+        document,
+        value=value,
+        lines={**ours, **theirs},
+        mistakes=(*document.mistakes, *met),
+        unread=document.unread | shared.unread,
+        own=own,
+        other=shared.path,
+    )
 
 
 def read(path: Path) -> Document:
@@ -128,10 +152,17 @@ def plain(text: str) -> str | int | float | bool | None:
     return float(text) if _DECIMAL.fullmatch(text) else text
 
 
-def refusal(path: Path, mistakes: Iterable[Mistake]) -> ConfigError:
-    """Return the exception that tells `mistakes` in the order of their lines."""
+def refusal(path: Path, mistakes: Iterable[Mistake], own: int = 0, other: Path | None = None) -> ConfigError:
+    """Return the exception that tells `mistakes` in the order of their lines; those above `own` are of `other`."""
     in_order = sorted(mistakes, key=lambda mistake: mistake.line)
-    return ConfigError([f"{path}:{mistake.line}: {mistake.text}" for mistake in in_order])
+    return ConfigError(
+        [
+            f"{path}:{each.line}: {each.text}"
+            if other is None or each.line <= own
+            else f"{other}:{each.line - own}: {each.text}"
+            for each in in_order
+        ]
+    )
 
 
 def spell(place: Place) -> str:

@@ -61,12 +61,22 @@ class BadRequestError(Exception):
 
 
 class Routes:
-    """The routes of the API over the verbs of one gateway."""
+    """The routes of the API over the verbs of one gateway.
 
-    def __init__(self, keys: KeyVerbs, backends: BackendVerbs, gateway: GatewayVerbs) -> None:
+    `forget` makes all gateways of a cluster forget one of them, by its name; None if this one is alone.
+    """
+
+    def __init__(
+        self,
+        keys: KeyVerbs,
+        backends: BackendVerbs,
+        gateway: GatewayVerbs,
+        forget: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self._keys = keys
         self._backends = backends
         self._gateway = gateway
+        self._forget = forget
 
     def reading(self) -> list[web.RouteDef]:
         """Return those that change nothing."""
@@ -89,6 +99,7 @@ class Routes:
             web.post("/v1/keys/revoke", self._revoke),
             web.post("/v1/reload", self._reload),
             web.post("/v1/workers/replace", self._replace_workers),
+            web.post("/v1/cluster/forget", self._forget_gateway),
         ]
 
     async def _status(self, _request: web.Request) -> web.Response:
@@ -164,6 +175,15 @@ class Routes:
     async def _replace_workers(self, request: web.Request) -> web.Response:
         await _body(request, {})
         await self._gateway.replace_workers()
+        return web.json_response({})
+
+    async def _forget_gateway(self, request: web.Request) -> web.Response:
+        name = (await _body(request, {"gateway": "a gateway's name"}))["gateway"]
+        if not isinstance(name, str):
+            raise BadRequestError("gateway: expected a gateway's name")
+        if self._forget is None:
+            raise RefusedError("this gateway is alone")
+        await self._forget(name)
         return web.json_response({})
 
 

@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ntspool.errors import ConflictError, StateError, WireError
 from ntspool.net.sealed import Seal
-from ntspool.net.store import FileStore
+from ntspool.net.store import Store
 
 ENTRY = "authority"
 
@@ -87,7 +87,7 @@ class Authority:
         return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
 
 
-def load_or_create(store: FileStore, now: float, seal: Seal | None = None) -> Authority:
+def load_or_create(store: Store, now: float, seal: Seal | None = None) -> Authority:
     """Return the authority of the store, a new one of Unix time `now` if there is none yet; raises StateError."""
     seal = seal or Seal(None)
     while True:

@@ -20,7 +20,7 @@ from ntspool.net.controlmessages import MAX_LENGTH, POLL
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.mutualtls import server_context
 from ntspool.net.sealed import Seal
-from ntspool.net.store import FileStore
+from ntspool.net.store import Store
 from ntspool.net.system import listen
 
 HEAR_DEADLINE: Final = 5.0
@@ -94,7 +94,7 @@ class ControlServer:
     def __init__(
         self,
         endpoints: Sequence[tuple[str, int]],
-        store: FileStore,
+        store: Store,
         desk: KeyDesk,
         clock: Callable[[], float] = time.time,
         *,
@@ -117,7 +117,8 @@ class ControlServer:
 
     async def start(self) -> None:
         """Listen and answer; raises LocalError when it cannot listen, StateError when the store refuses."""
-        self._authority = authority.load_or_create(self._store, self._clock(), self._seal)
+        # A store that other gateways share may have to be asked over a network.
+        self._authority = await asyncio.to_thread(authority.load_or_create, self._store, self._clock(), self._seal)
         self._calls = Calls(self._store, self._authority, self._desk, self._clock)
         self._http = web.Server(self._handle, handler_cancellation=True)
         self._make_context()

@@ -15,7 +15,7 @@ from ntspool.net import controlmessages as messages
 from ntspool.net import enrolment, turnstile
 from ntspool.net.authority import Authority, agent_of, read_csr
 from ntspool.net.keydesk import AgentReport, KeyDesk
-from ntspool.net.store import FileStore
+from ntspool.net.store import Store
 
 CALLS_AT_ONCE: Final = 8
 """Calls of one backend that may be under way; an agent has one or two, and those that its last life left behind."""
@@ -52,7 +52,7 @@ class _Caller:
 class Calls:
     """Answers calls; `recheck` has to be called from time to time, and after every revocation."""
 
-    def __init__(self, store: FileStore, authority: Authority, desk: KeyDesk, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, authority: Authority, desk: KeyDesk, clock: Callable[[], float]) -> None:
         self._store = store
         self._authority = authority
         self._desk = desk
@@ -111,7 +111,7 @@ class Calls:
         if (call.method, call.path) == ("GET", "/v1/ca"):
             return Reply(200, messages.encode_certificates(ca=self._authority.pem))
         if (call.method, call.path) == ("POST", "/v1/enrol"):
-            return self._enrol(call)
+            return await self._enrol(call)
         caller = self._caller(call)
         trust()
         do = self._agents.get((call.method, call.path))
@@ -141,12 +141,12 @@ class Calls:
         if not enrolment.is_allowed(self._store, caller.backend, caller.serial):
             raise RemoteError(f"the certificate of {caller.backend} was revoked, or replaced long since")
 
-    def _enrol(self, call: Call) -> Reply:
+    async def _enrol(self, call: Call) -> Reply:
         asked = messages.decode_enrolment(call.body)
         now, serial = self._clock(), x509.random_serial_number()
         # A request that cannot be signed must not use up the token.
         read_csr(asked.csr)
-        backend = enrolment.redeem(self._store, asked.token, serial, now)
+        backend = await asyncio.to_thread(enrolment.redeem, self._store, asked.token, serial, now)
         certificate = self._authority.sign_agent(asked.csr, backend, serial, now)
         log.info("agent enrolled", backend=backend, peer=call.peer, serial=f"{serial:x}")
         return Reply(200, messages.encode_certificates(certificate=certificate, ca=self._authority.pem))
@@ -179,19 +179,19 @@ class Calls:
         csr = messages.decode_pem(call.body, "csr")
         read_csr(csr)
         now, serial = self._clock(), x509.random_serial_number()
-        enrolment.add_certificate(self._store, caller.backend, caller.serial, serial, now)
+        await asyncio.to_thread(enrolment.add_certificate, self._store, caller.backend, caller.serial, serial, now)
         certificate = self._authority.sign_agent(csr, caller.backend, serial, now)
         log.info("agent's certificate renewed", backend=caller.backend, serial=f"{serial:x}")
         return Reply(200, messages.encode_certificates(certificate=certificate))
 
     async def _turn(self, caller: _Caller, _call: Call) -> Reply:
-        granted = turnstile.ask(self._store, caller.backend, self._clock())
+        granted = await asyncio.to_thread(turnstile.ask, self._store, caller.backend, self._clock())
         if granted:
             log.info("turn to restart granted", backend=caller.backend)
         return Reply(200, messages.encode_granted(granted=granted))
 
     async def _turn_done(self, caller: _Caller, _call: Call) -> Reply:
-        turnstile.give_back(self._store, caller.backend, self._clock())
+        await asyncio.to_thread(turnstile.give_back, self._store, caller.backend, self._clock())
         return Reply(204)
 
 

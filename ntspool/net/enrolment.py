@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from ntspool.errors import ConflictError, LocalError, RemoteError, StateError
 from ntspool.net import authority
 from ntspool.net.sealed import Seal
-from ntspool.net.store import FileStore
+from ntspool.net.store import Store
 
 ENTRY = "agents"
 
@@ -101,7 +101,7 @@ class Roster:
 
 
 def create_token(
-    store: FileStore, backend: str, now: float, life: float, random: Callable[[int], bytes], *, seal: Seal | None = None
+    store: Store, backend: str, now: float, life: float, random: Callable[[int], bytes], *, seal: Seal | None = None
 ) -> str:
     """Return a new token for a backend's agent, good once and for `life` seconds from Unix time `now`. Secret.
 
@@ -124,7 +124,7 @@ def pinned_authority(text: str) -> bytes:
     return data[TOKEN_RANDOM:]
 
 
-def redeem(store: FileStore, text: str, serial: int, now: float) -> str:
+def redeem(store: Store, text: str, serial: int, now: float) -> str:
     """Use up a token for the certificate `serial`, about to be signed; return the backend that it is for.
 
     Raises RemoteError with the reason, which is for the log only, when the token is not good (any more).
@@ -132,7 +132,7 @@ def redeem(store: FileStore, text: str, serial: int, now: float) -> str:
     return _change(store, now, lambda roster: roster.redeem(text, serial, now + authority.AGENT_LIFE, now))
 
 
-def add_certificate(store: FileStore, backend: str, old: int, serial: int, now: float) -> None:
+def add_certificate(store: Store, backend: str, old: int, serial: int, now: float) -> None:
     """Allow a renewed certificate; raises RemoteError when the one it renews, `old`, was revoked meanwhile."""
 
     def renew(roster: Roster) -> tuple[Roster, None]:
@@ -143,7 +143,7 @@ def add_certificate(store: FileStore, backend: str, old: int, serial: int, now: 
     _change(store, now, renew)
 
 
-def revoke(store: FileStore, backend: str, now: float) -> int:
+def revoke(store: Store, backend: str, now: float) -> int:
     """Shut a backend's agent out: no certificate or token of it is good any more; return how many there were."""
 
     def shut_out(roster: Roster) -> tuple[Roster, int]:
@@ -153,18 +153,18 @@ def revoke(store: FileStore, backend: str, now: float) -> int:
     return _change(store, now, shut_out)
 
 
-def is_allowed(store: FileStore, backend: str, serial: int) -> bool:
+def is_allowed(store: Store, backend: str, serial: int) -> bool:
     """Tell whether this certificate of a backend's agent was issued and not revoked since; raises StateError."""
     return read(store).allows(backend, serial)
 
 
-def read(store: FileStore) -> Roster:
+def read(store: Store) -> Roster:
     """Return all tokens and certificates; raises StateError."""
     held = store.get(ENTRY)
     return Roster() if held is None else _decode(held[0])
 
 
-def _change(store: FileStore, now: float, step: Callable[[Roster], tuple[Roster, T]]) -> T:
+def _change(store: Store, now: float, step: Callable[[Roster], tuple[Roster, T]]) -> T:
     for _ in range(_ATTEMPTS):
         held = store.get(ENTRY)
         before = Roster() if held is None else _decode(held[0])

@@ -34,12 +34,18 @@ class AgentReport:
 class KeyDesk:
     """The deliveries of one gateway; `publish` replaces them, `wait` hands them out, `record` and `see` take notes.
 
-    `on_report` is called with the backend's name after every report. For one event loop: no method may be called from
-    another thread.
+    `on_report` is called with the backend's name after every report. `holds_back` tells whether an agent that has the
+    revision it is given, or None, is to keep what it has: other gateways may know newer keys. Call `publish` when that
+    ends. For one event loop: no method may be called from another thread.
     """
 
-    def __init__(self, on_report: Callable[[str], None] = lambda _backend: None) -> None:
+    def __init__(
+        self,
+        on_report: Callable[[str], None] = lambda _backend: None,
+        holds_back: Callable[[str | None], bool] = lambda _after: False,
+    ) -> None:
         self._on_report = on_report
+        self._holds_back = holds_back
         self._deliveries: Mapping[str, Delivery] = {}
         self._changed = asyncio.Event()
         self._reports: dict[str, AgentReport] = {}
@@ -70,7 +76,7 @@ class KeyDesk:
             async with asyncio.timeout(timeout):
                 while True:
                     delivery = self._deliveries.get(backend)
-                    if delivery is not None and delivery.revision != after:
+                    if delivery is not None and delivery.revision != after and not self._holds_back(after):
                         return delivery
                     await self._changed.wait()
         except TimeoutError:

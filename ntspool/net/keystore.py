@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from ntspool.errors import ConflictError, LocalError, StateError
 from ntspool.net.sealed import MARK, Seal
-from ntspool.net.store import FileStore
+from ntspool.net.store import Store
 from ntspool.pool import keyring, keyringfile
 from ntspool.pool.keyring import Keyring
 
@@ -19,7 +19,7 @@ MADE = "keyring-made"
 class KeyStore:
     """Loads and replaces the keyring of a store. Every method raises StateError when the keyring cannot be had."""
 
-    def __init__(self, store: FileStore, seal: Seal) -> None:
+    def __init__(self, store: Store, seal: Seal) -> None:
         self._store = store
         self._seal = seal
 
@@ -56,7 +56,7 @@ class KeyStore:
     def seal_if_open(self) -> bool:
         """Encrypt a keyring from before there was a key-encryption key; tell whether it was one."""
         held = self._store.get(ENTRY)
-        if held is None or held[0].startswith(MARK) or self._seal.close(ENTRY, b"") == b"":
+        if held is None or held[0].startswith(MARK) or not self._seal.encrypts:
             return False
         self._put(self._decode(held[0]), held[1])
         return True

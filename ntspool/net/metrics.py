@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ntspool.net import backendmetrics, gatewaymetrics, upstreammetrics
+from ntspool.net import backendmetrics, clustermetrics, gatewaymetrics, upstreammetrics
 from ntspool.pool.view import GatewayView
 
 FRESH: Final = 0.5
@@ -32,6 +32,7 @@ class GatewayCollector(Collector):
         """Yield the metric families."""
         yield from gatewaymetrics.families(self._view)
         yield from backendmetrics.families(self._view)
+        yield from clustermetrics.families(self._view.cluster)
         yield from upstreammetrics.families(self._view.upstreams)
 
 
@@ -51,6 +52,8 @@ def unready(view: GatewayView) -> str:
         return "no certificate"
     if not any(each.state == "UP" for each in view.backends):
         return "no backend is UP"
+    if view.cluster is not None and view.cluster.withdrawn:
+        return f"cut off: {view.cluster.withdrawn}"
     return "not ready"
 
 

@@ -35,6 +35,11 @@ class Seal:
         kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"ntspool entry encryption")
         self._cipher = None if key is None else AESGCM(kdf.derive(key))
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether there is a key."""
+        return self._cipher is not None
+
     def close(self, name: str, data: bytes, random: Callable[[int], bytes] = os.urandom) -> bytes:
         """Return what is to be written for an entry."""
         if self._cipher is None:

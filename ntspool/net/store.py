@@ -1,4 +1,4 @@
-"""FileStore: what must survive a restart, as small files in the state directory."""
+"""Where a gateway keeps what must survive a restart: small entries, in files of the state directory if it is alone."""
 
 import contextlib
 import fcntl
@@ -7,9 +7,26 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from ntspool.errors import ConflictError, StateError
 from ntspool.net.atomic import owners_only, write_atomically
+
+
+class Store(Protocol):
+    """Entries by name: FileStore, or with other gateways those that they share (net/mirror.py).
+
+    Every method raises StateError. It may wait for the disk or for another machine: no event loop should call it but
+    through a thread, unless it is known to be a file's.
+    """
+
+    def get(self, name: str) -> tuple[bytes, str] | None:
+        """Return an entry's bytes and its revision, or None when there is none."""
+        ...
+
+    def put_if(self, name: str, data: bytes, revision: str | None) -> None:
+        """Write an entry if it still has `revision` (None: if it does not exist yet); raises ConflictError if not."""
+        ...
 
 
 class FileStore:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ntspool.errors import ConflictError
-from ntspool.net.store import FileStore
+from ntspool.net.store import Store
 from ntspool.pool import turns
 from ntspool.pool.turns import Turn
 
@@ -16,17 +16,17 @@ TURN_LIFE: Final = 120.0
 _ATTEMPTS = 20
 
 
-def ask(store: FileStore, backend: str, now: float) -> bool:
+def ask(store: Store, backend: str, now: float) -> bool:
     """Give `backend` the turn at Unix time `now` if nobody else has it; tell whether it got it. Raises StateError."""
     return _change(store, lambda held: turns.ask(held, backend, now, TURN_LIFE)) is not None
 
 
-def give_back(store: FileStore, backend: str, now: float) -> None:
+def give_back(store: Store, backend: str, now: float) -> None:
     """End the turn of `backend`, if it has it. Raises StateError."""
     _change(store, lambda held: turns.give_back(held, backend, now))
 
 
-def _change(store: FileStore, step: Callable[[Turn | None], Turn | None]) -> Turn | None:
+def _change(store: Store, step: Callable[[Turn | None], Turn | None]) -> Turn | None:
     """Keep what `step` makes of the turn; None, and a turn that stays as it was, are not written."""
     for _ in range(_ATTEMPTS):
         kept = store.get(ENTRY)

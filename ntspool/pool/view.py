@@ -219,6 +219,52 @@ class ProbeView:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerView:
+    """One gateway of a cluster: what it told at `told` of itself, and whether it lives.
+
+    `agrees` tells whether it goes by the same shared state as the gateway that shows this, `withdrawn` why it wants no
+    clients (empty if it does), `stopped` that it ended in good order. `addresses` and `weight` are what of it is in the
+    DNS; empty and None if nothing is.
+    """
+
+    name: str
+    alive: bool
+    ready: bool
+    withdrawn: str
+    stopped: bool
+    leads: bool
+    told: float
+    started: float
+    version: str
+    epoch: int
+    agrees: bool
+    addresses: tuple[str, ...]
+    weight: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The gateways of a pool as one of them, `name`, knows them.
+
+    `away` is why the store that they share cannot be reached, None while it can, and `since` since when. `outvoted` are
+    backends that answer this gateway and not most of the others, `unreachable` those that answer most and not this one,
+    both with words; `withdrawn` is why this one wants no clients. `calls` counts those to the store by operation and
+    result, `seconds` what they took by operation.
+    """
+
+    name: str
+    away: str | None
+    since: float
+    leader: str
+    gateways: tuple[PeerView, ...]
+    outvoted: Mapping[str, str]
+    unreachable: Mapping[str, str]
+    withdrawn: str
+    calls: Mapping[str, int]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class PublishingView:
     """The gateway's records in the DNS: whether `names` lead to it, as of `checked`, and the DNS server's address.
 
@@ -251,8 +297,8 @@ class GatewayView:
     """One gateway as it is now. `keys` is what `ntspool keys status` shows (see KeyKeeper.status).
 
     `ready` tells whether it can serve some client; `panicking` names the address families in panic; `vote` is the mode
-    of the offset vote; `publishing` is None for a gateway that is not published in the DNS, and `upstreams` while no
-    backend keeps its own keys.
+    of the offset vote; `publishing` is None for a gateway that is not published in the DNS, `cluster` for one alone,
+    `upstreams` while no backend keeps its own keys.
     """
 
     version: str
@@ -269,6 +315,7 @@ class GatewayView:
     panicking: tuple[str, ...]
     vote: str
     keys: Mapping[str, object]
+    cluster: ClusterView | None = None
     publishing: PublishingView | None = None
     history: HistoryView = HistoryView()
     upstreams: UpstreamsView | None = None

@@ -46,6 +46,7 @@ def test_help_lists_the_commands():
         "check",
         "check-config",
         "client-config",
+        "cluster",
         "completions",
         "demo",
         "events",
@@ -214,8 +215,8 @@ def test_keys_export_takes_a_name_or_a_directory(around, words):
 def test_keys_export_keeps_a_directory_fresh(around):
     directory = around.directory / "keys"
     directory.mkdir()
-    store = export.key_store(around.config)
-    before = store.load()
+    with export.key_store(around.config) as store:
+        before = store.load()
     process = subprocess.Popen([*NTSPOOL, "keys", "export", "--watch", directory, "--config", around.config])
     try:
         asyncio.run(until(lambda: len(list(directory.glob("ntp-*"))) == 2))

@@ -238,8 +238,8 @@ def test_the_keyring_is_encrypted_once_there_is_a_key_for_that(around):
 
 def test_a_reload_takes_over_a_restored_keyring(around):
     """What the backends hold is what was restored: under the one that a gateway made without it they never were UP."""
-    store = export.key_store(around.config)
-    backup = store.backup()
+    with export.key_store(around.config) as store:
+        backup = store.backup()
     for name in ("keyring", "keyring-made"):
         (around.directory / "state" / name).unlink()
 

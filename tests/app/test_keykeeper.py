@@ -369,3 +369,54 @@ def test_every_backend_gets_its_own_keys_and_a_new_revision_whenever_anything_of
     firsts, seconds = zip(*asyncio.run(run()), strict=True)
     assert len(set(firsts)) == 4
     assert len(set(seconds)) == 3, "the second had chrony's format already"
+
+
+# Other gateways.
+
+
+class Others:
+    """What other gateways have to do with it, as a test wants it."""
+
+    def __init__(self, *, leads=True, away=None, waits=None):
+        self.leads = leads
+        self.away = away
+        self.waits = waits or {}
+
+    def obstacles(self, keyring, life, now):
+        return self.waits
+
+
+def test_a_rotation_waits_for_other_gateways(around, keeper):
+    keeper._others = Others(waits={"gateway south": "it has not taken over epoch 3 yet"})
+    with pytest.raises(RefusedError, match="gateway south: it has not taken over epoch 3 yet"):
+        asyncio.run(keeper.rotate())
+    assert keeper.status()["cluster"] == {"away": None, "waits": keeper._others.waits}
+    assert around.changes == []
+
+
+def test_only_the_leader_rotates_when_it_is_due(around, keeper, monkeypatch):
+    keeper._others = Others(leads=False)
+
+    async def scene():
+        around.now = WEEK
+        await asyncio.sleep(0.02)
+        assert around.changes == []
+        keeper._others.leads = True
+        await until(lambda: around.changes == [4])
+
+    _due(around, keeper, monkeypatch, scene)
+
+
+def test_what_another_gateway_rotated_is_served_and_laid_out(around, keeper):
+    theirs = around.store.change(keeper.keyring, lambda keyring: keyring.rotate(5.0, os.urandom))
+
+    async def run():
+        await keeper.follow()
+        await keeper.follow()
+        assert await around.delivered("ntp-1") == theirs.keys("ntp-1", CookieFormat.NTSPOOL)
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert keeper.keyring == theirs
+    assert around.changes == [4]
+    assert [(entry["event"], entry["epoch"], entry["before"]) for entry in logs] == [("keys taken over", 4, 3)]

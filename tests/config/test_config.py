@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ntspool.config import Backend, Config, Endpoint, load, yamlfile
+from ntspool.config import SHARED_BACKENDS, Backend, Config, Endpoint, load, yamlfile
 from ntspool.config.models import DEFAULT_AEADS, KeyExchange
 from ntspool.errors import ConfigError
 from ntspool.pool.cookies import CLIENT_AEADS, CookieFormat
@@ -256,8 +256,10 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert str(caught.value).replace(str(HERE), "HERE").splitlines() == (HERE / "mistakes.txt").read_text().splitlines()
 
 
-ALL_KEYS = "pool, listen, workers, tls, state, keys, control, admin, status, health, dns, balance, pins, groups, "
-ALL_KEYS += "regions, history, limits, log, backends"
+ALL_KEYS = (
+    "pool, listen, workers, tls, state, store, gateway, keys, control, admin, status, health, dns, balance, pins, "
+)
+ALL_KEYS += "groups, regions, history, limits, log, backends"
 
 
 @pytest.mark.parametrize(
@@ -823,3 +825,42 @@ def test_nobody_else_listens_where_the_page_is_served(folder: Path) -> None:
 def test_paths_of_keys_and_socket_start_in_the_folder(folder: Path) -> None:
     config = load_text(folder, MINIMAL + "keys: {encryption_key: kek}\nadmin: {socket: run/admin.sock}\n")
     assert (config.keys.encryption_key, config.admin.socket) == (folder / "kek", folder / "run/admin.sock")
+
+
+# Backends that all gateways of a cluster share.
+
+
+SHARED = "store: {etcd: ['https://etcd-1.example.com:2379']}\nstate: state\n"
+
+
+def test_the_backends_of_a_cluster_take_the_place_of_the_files(folder: Path) -> None:
+    path = folder / "backends.yaml"
+    path.write_text(MINIMAL + SHARED)
+    assert [each.name for each in load(path).backends] == ["ntp-1"]
+    (folder / "state").mkdir(exist_ok=True)
+    copy = folder / "state" / SHARED_BACKENDS
+    copy.write_text("# shared\nbackends:\n  - {name: a, address: 192.0.2.7}\n  - {name: b, address: 192.0.2.8}\n")
+    assert [each.name for each in load(path).backends] == ["a", "b"]
+    # Which then needs none.
+    path.write_text(MINIMAL.partition("backends:")[0] + SHARED)
+    assert [each.name for each in load(path).backends] == ["a", "b"]
+    # Alone again, a gateway has its own.
+    path.write_text(f"{MINIMAL}state: state\n")
+    assert [each.name for each in load(path).backends] == ["ntp-1"]
+
+
+def test_mistakes_in_either_file_are_told_with_their_own_lines(folder: Path) -> None:
+    path = folder / "backends.yaml"
+    path.write_text(f"{MINIMAL}{SHARED}pins: {{ntp.example.com: nobody}}\nworkers: 0\n")
+    (folder / "state").mkdir(exist_ok=True)
+    copy = folder / "state" / SHARED_BACKENDS
+    copy.write_text("backends:\n  - {name: a, address: 192.0.2.7}\n  - {name: a, address: 192.0.2.8, wieght: 3}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    told = [each.replace(str(folder), "").partition(" ")[0] for each in caught.value.mistakes]
+    lines = path.read_text().splitlines()
+    assert set(told) == {
+        f"/backends.yaml:{len(lines) - 1}:",
+        f"/backends.yaml:{len(lines)}:",
+        "/state/backends:3:",
+    }

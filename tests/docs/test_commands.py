@@ -114,6 +114,10 @@ NOT_RUN = {
     "ntspool agent chrony-config --write --ntsport 4459": "the same",
     "ntspool backend set _ntske._tcp.example.com weight=5": "this pool has no such backend; tests/app/test_cli_edit.py",
     "ntspool keys export": "it is only named",
+    **dict.fromkeys(
+        ("ntspool cluster status", "ntspool cluster import /etc/ntspool/backends.yaml", "ntspool cluster forget NAME"),
+        "this gateway is alone; tests/interop/test_cluster.py",
+    ),
     "ntspool events --follow": "it has no end; tests/app/test_operating_commands.py",
 }
 """Commands of ours that are not run as they are shown, and why."""
@@ -144,6 +148,8 @@ ELSEWHERE = {
     "py-spy": "not ours",
     "strace": "not ours",
     "promtool": "tests/deploy/test_prometheus.py runs it",
+    "openssl": "not ours",
+    "export ETCDCTL": "part of an installation",
     "curl": "not ours; tests/net asks for the same",
 }
 """Programs of others in blocks of commands, and why they are not run here."""

@@ -49,6 +49,7 @@ BODIES = [
     b'POST /v1/keys/revoke\n{"epoch": 3}',
     b"POST /v1/keys/rotate\n",
     b"POST /v1/backends/{name}/drain\n{}",
+    b'POST /v1/cluster/forget\n{"gateway": "west"}',
 ]
 
 
@@ -58,7 +59,7 @@ def check_command(data, _):
     if resource not in HANDLERS:
         raise WireError("no such resource")
     status = asyncio.run(answer(resource, body))
-    assert status in {200, 400, 404}
+    assert status in {200, 400, 404, 409}
     if status == 400:
         raise WireError("refused")
 

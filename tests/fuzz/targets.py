@@ -1,6 +1,6 @@
 """Every decoder of bytes that somebody else wrote, by the name of its target."""
 
-from tests.fuzz import cookies, files, messages, negotiation, packets, poolprotocol
+from tests.fuzz import cluster, cookies, files, messages, negotiation, packets, poolprotocol
 
 TARGETS = {
     each.name: each
@@ -11,5 +11,6 @@ TARGETS = {
         *cookies.TARGETS,
         *files.TARGETS,
         *messages.TARGETS,
+        *cluster.TARGETS,
     )
 }

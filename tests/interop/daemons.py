@@ -282,14 +282,6 @@ def _families(addresses: Sequence[str]) -> list[str]:
     return [] if any(":" in address for address in addresses) else ["-4"]
 
 
-def _ntpd_rs_ke(directory: Path, listen: str, ntp_port: int) -> str:
-    certificate, key = _certificate(directory)
-    return (
-        f'[[nts-ke-server]]\nlisten = "{listen}"\nntp-port = {ntp_port}\n'
-        f'certificate-chain-path = "{certificate}"\nprivate-key-path = "{key}"\n'
-    )
-
-
 def _certificate(directory: Path) -> tuple[Path, Path]:
     now = datetime.now(UTC)
     authority = Authority.make(now)

@@ -9,8 +9,10 @@ from ntspool.pool.view import (
     BackendView,
     CertificateView,
     CheckView,
+    ClusterView,
     GatewayView,
     HistogramView,
+    PeerView,
     PublishingView,
     SessionsView,
     UpstreamsView,
@@ -100,6 +102,43 @@ def keys(*names, **changes):
     }
 
 
+def peer(name="north", **changes):
+    """Return a gateway of a cluster that is well."""
+    well = PeerView(
+        name=name,
+        alive=True,
+        ready=True,
+        withdrawn="",
+        stopped=False,
+        leads=name == "north",
+        told=NOW - 1,
+        started=NOW - 3600,
+        version="1.2.3",
+        epoch=7,
+        agrees=True,
+        addresses=("192.0.2.101",),
+        weight=10,
+    )
+    return replace(well, **changes)
+
+
+def cluster(**changes):
+    """Return a cluster of three of which one is lost, and that disputes about two backends."""
+    told = ClusterView(
+        name="north",
+        away=None,
+        since=NOW - 3600,
+        leader="north",
+        gateways=(peer(), peer("south"), peer("west", alive=False, ready=False, agrees=False, told=NOW - 600)),
+        outvoted={"ntp-2": "does not answer 2 of 3 gateways: south, west"},
+        unreachable={"ntp-1": "answers 2 of 3 gateways, but here: no answer"},
+        withdrawn="",
+        calls={"get ok": 3, "put away": 1},
+        seconds={"get": 0.25, "put": 5.0},
+    )
+    return replace(told, **changes)
+
+
 def gateway(**changes):
     """Return a gateway that is well, with two backends."""
     well = GatewayView(
@@ -129,6 +168,7 @@ def gateway(**changes):
         panicking=(),
         vote="majority",
         keys=keys("ntp-1", "ntp-2"),
+        cluster=cluster(),
         publishing=PublishingView(
             server="192.0.2.53 port 53",
             names=("pool.example.com",),

@@ -67,3 +67,21 @@ def test_no_secret_is_shown():
     shown = repr(delivery(fill=0x5A))
     assert "ZZZZ" not in shown
     assert "5a5a" not in shown
+
+
+def test_agents_that_have_keys_keep_them_while_others_may_know_newer_ones():
+    stale = [True]
+
+    async def scene():
+        desk = KeyDesk(holds_back=lambda after: stale[0] and after is not None)
+        desk.publish({"a": delivery("2")})
+        assert await desk.wait("a", None, 5) == delivery("2")
+        waiting = asyncio.create_task(desk.wait("a", "1", 20))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        stale[0] = False
+        desk.publish({"a": delivery("2")})
+        return await waiting
+
+    assert asyncio.run(scene()) == delivery("2")

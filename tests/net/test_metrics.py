@@ -13,7 +13,7 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from ntspool.net.metrics import GatewayCollector, add_routes, exposition, unready
 from tests.deploy.promtool import promtool
-from tests.net.gatewayviews import NOW, address, any_gateway, backend, gateway, grown, keys
+from tests.net.gatewayviews import NOW, address, any_gateway, backend, cluster, gateway, grown, keys
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -105,6 +105,17 @@ def value(view, name, /, **labels):
         ("agent_reported_timestamp_seconds", {"backend": "ntp-1"}, NOW - 86400),
         ("agent_proved_epoch", {"backend": "ntp-1"}, 8),
         ("agent_failing", {"backend": "ntp-1"}, 0),
+        ("store_reached", {}, 1),
+        ("store_since_timestamp_seconds", {}, NOW - 3600),
+        ("store_operations_total", {"operation": "get", "result": "ok"}, 3),
+        ("store_operation_seconds_total", {"operation": "put"}, 5.0),
+        ("cluster_gateway_up", {"gateway": "west"}, 0),
+        ("cluster_gateway_ready", {"gateway": "south"}, 1),
+        ("cluster_gateway_agrees", {"gateway": "west"}, 0),
+        ("cluster_gateway_leads", {"gateway": "north"}, 1),
+        ("cluster_backend_disputed", {"backend": "ntp-1", "here": "yes"}, 1),
+        ("cluster_backend_disputed", {"backend": "ntp-2", "here": "no"}, 1),
+        ("cluster_withdrawn", {}, 0),
         ("dns_published", {}, 1),
         ("dns_publish_failing", {}, 0),
         ("dns_publish_checked_timestamp_seconds", {}, NOW - 12),
@@ -125,6 +136,9 @@ def test_what_a_gateway_tells(name, labels, expected):
         ({"keys": keys("gone")}, "agent_seen_timestamp_seconds", {"backend": "gone"}, None),
         ({"keys": keys("gone")}, "backend_rotation_waits", {"backend": "ntp-1"}, 0),
         ({"keys": {}}, "key_current_epoch", {}, None),
+        ({"cluster": None}, "store_reached", {}, None),
+        ({"cluster": cluster(away="no answer")}, "store_reached", {}, 0),
+        ({"cluster": cluster(withdrawn="cut off")}, "cluster_withdrawn", {}, 1),
         ({"publishing": None}, "dns_published", {}, None),
         ({"publishing": replace(gateway().publishing, trouble="REFUSED")}, "dns_publish_failing", {}, 1),
     ],
@@ -285,6 +299,7 @@ DOWN = replace(backend(), state="DOWN")
         (gateway(ready=False), (503, "not ready\n")),
         (gateway(ready=False, backends=(DOWN,)), (503, "no backend is UP\n")),
         (gateway(ready=False, backends=()), (503, "no backend is UP\n")),
+        (gateway(ready=False, cluster=cluster(withdrawn="it misses all")), (503, "cut off: it misses all\n")),
         (gateway(ready=False, certificates=()), (503, "no certificate\n")),
         (gateway(ready=False, workers=replace(gateway().workers, pids=())), (503, "no worker runs\n")),
         # The view's own word counts: it knows more, such as that a drained backend is all that is left.

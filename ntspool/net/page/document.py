@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
-from ntspool.net.page import backends, clients, dial, health, keys, sessions
+from ntspool.net.page import backends, clients, dial, gateways, health, keys, sessions
 from ntspool.net.page.markup import Markup, element, join
 from ntspool.net.page.wording import NONE, count, measured, moment, span
 from ntspool.pool.history import History
@@ -89,10 +89,14 @@ def _link(name: str) -> str:
 
 
 def _sections(view: GatewayView, events: Sequence[EventView], history: History) -> list[Markup]:
+    others = (
+        [] if view.cluster is None else [_section("gateways", "Gateways", gateways.gateways(view.cluster, view.now))]
+    )
     return [
         _glance(view, history),
         _section("backends", "Backends", backends.cards(view, history)),
         _section("sessions", "Sessions", backends.shares(view), sessions.outcomes(view), sessions.durations(view)),
+        *others,
         _section("keys", "Keys", keys.keys(view)),
         _section("certificates", "Certificates", keys.certificates(view)),
         _section("events", "Events", _events(events)),

@@ -44,7 +44,9 @@ def headline(view: GatewayView) -> Headline:
     """Return the pool in a sentence."""
     up, wanted = _serving(view), [each for each in view.backends if each.admin == "ready"]
     if not up or not view.ready:
-        return Headline("down", "No backend serves time" if not up else "The gateway is not ready")
+        cut_off = view.cluster is not None and view.cluster.withdrawn
+        not_ready = "This gateway is cut off; others serve time" if cut_off else "The gateway is not ready"
+        return Headline("down", not_ready if up else "No backend serves time")
     if len(up) < len(wanted):
         return Headline("warn", f"{len(up)} of {len(wanted)} backends serve time")
     text = f"All {len(up)} backends serve time" if len(up) > 1 else "The one backend serves time"

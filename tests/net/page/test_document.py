@@ -22,6 +22,7 @@ from ntspool.pool.view import (
     SessionsView,
     WorkersView,
 )
+from tests.net.gatewayviews import NOW, cluster, peer
 from tests.net.page import views
 from tests.net.page.reading import read
 
@@ -249,3 +250,33 @@ def test_every_colour_can_be_read_on_every_ground_dark_light_and_on_paper():
         for ground in ("ground", "raised", "sunk"):
             for ink in ("ink", "quiet", "line", "up", "down", "warn", "drain", "maint"):
                 assert _contrast(_whole(theme[ink]), _whole(theme[ground])) >= 4.5, (ink, ground, theme)
+
+
+# Many gateways.
+
+
+def test_the_gateways_of_a_cluster_are_shown_with_their_states():
+    peers = (
+        peer(),
+        peer("south", ready=False, withdrawn="5 of 5 backends are missed"),
+        peer("west", alive=False, ready=False, told=NOW - 600),
+        peer("east", alive=False, ready=False, stopped=True),
+    )
+    view = replace(views.gateway([]), now=NOW, cluster=cluster(gateways=peers, away="<nobody>"))
+    shown = read(document.page(view, [], History()))
+    assert shown.mistakes == []
+    text = " ".join(shown.text)
+    for words in (
+        "this one, leads",
+        "wants no clients: 5 of 5 backends are missed",
+        "lost",
+        "stopped",
+        "10\N{NO-BREAK SPACE}min ago",
+    ):
+        assert words in text, text
+    assert "their store does not answer" in text
+    assert "<nobody>" not in text
+
+
+def test_a_gateway_alone_shows_none():
+    assert 'id="gateways"' not in document.page(views.gateway([]), [], History())

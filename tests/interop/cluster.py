@@ -1,0 +1,144 @@
+"""A pool of several gateways on loopback that share an etcd, over the same backends, each of which has an agent."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.interop.etcd import EtcdCluster, etcd
+from tests.interop.lab import Network, free_port, here, wait_until
+from tests.interop.pool import Member, laid_out
+from tests.interop.rotating import PATIENCE, Rotating, unkeyed
+
+HEALTH = "{interval: 400ms, timeout: 390ms, rise: 1, fall: 12}"
+SETTLED = 20.0
+"""Seconds in which all gateways must know what one of them was told, be the machine as busy as it is."""
+
+
+@dataclass
+class Site(Rotating):
+    """One gateway of the cluster and, as long as it is the first, the agents of all backends."""
+
+    name: str = ""
+
+    def cluster(self) -> dict[str, Any]:
+        """Return `ntspool cluster status`."""
+        told: dict[str, Any] = json.loads(self.ntspool("cluster", "status", "--json"))
+        return told
+
+    def gives_out(self) -> str:
+        """Be a client once, in the gateway's network, and return the backend that is given out."""
+        words = (f"127.0.0.1:{self.pool.port}", "--name=localhost", f"--ca={self.pool.ca}", "--timeout=1", "--json")
+        _, printed = self.attempt("query", *words, config=False)
+        told = json.loads(printed)
+        return self.pool.name_at(told["ntp_server"], told["ntp_port"])
+
+    def runs(self) -> bool:
+        return "gateway" in self.processes and self.processes["gateway"].poll() is None
+
+
+@dataclass
+class Sites:
+    """All gateways by their names, and the etcd that they share; agents ask those that are `near`."""
+
+    etcd: EtcdCluster
+    sites: dict[str, Site] = field(default_factory=dict)
+    near: Sequence[str] = ()
+
+    def __getitem__(self, name: str) -> Site:
+        return self.sites[name]
+
+    @property
+    def running(self) -> list[Site]:
+        return [each for each in self.sites.values() if each.runs()]
+
+    def agree(self, names: Sequence[str] | None = None) -> None:
+        """Wait until the gateways that run know each other, and go by the same shared state."""
+        names = sorted(names or (each.name for each in self.running))
+
+        def agreed() -> bool:
+            for name in names:
+                told = self.sites[name].cluster()
+                alive = {each["name"]: each["agrees"] for each in told["gateways"] if each["alive"]}
+                if told["away"] is not None or sorted(alive) != names or not all(alive.values()):
+                    return False
+            return len({self.sites[name].current() for name in names}) == 1
+
+        wait_until(f"{names} to agree", agreed, SETTLED)
+
+    def wait(self, what: str, condition: Callable[[], object], deadline: float = SETTLED) -> None:
+        wait_until(what, lambda: bool(condition()), deadline)
+
+    def leader(self) -> str:
+        """Return the name of the gateway that leads."""
+        found = wait_until("a gateway to lead", lambda: self.running[0].cluster()["leader"], SETTLED)
+        return str(found)
+
+    def enroll(self, backend: str, at: str) -> None:
+        """Enrol a backend's agent by a token of one gateway, to talk to all."""
+        token = self.sites[at].ntspool("backend", "enroll", backend).strip()
+        first = next(iter(self.sites.values()))
+        ports = [f"--gateway=127.0.0.1:{self.sites[name].control}" for name in self.near]
+        words = ("agent", "enroll", token, *ports, f"--state={first._state(backend)}")
+        status, printed = first.attempt(*words, config=False)
+        assert status == 0, printed
+
+
+@contextmanager
+def sites(
+    members: Sequence[Member],
+    names: Sequence[str] = ("north", "south", "west"),
+    life: float = 4,
+    networks: Mapping[str, Network] | None = None,
+    home: Network | None = None,
+    etcd_address: str = "127.0.0.1",
+) -> Iterator[Sites]:
+    """Run an etcd of three, the gateways, the backends and their agents, from when all of it works.
+
+    All is in the network `home`, but the gateways that `networks` has by their names; these no agent asks.
+    """
+    home, networks = home or here(), networks or {}
+    with etcd(3, home, etcd_address) as shared, ExitStack() as stack:
+        made = Sites(shared)
+        for name in names:
+            pool = stack.enter_context(laid_out(members, networks.get(name, home), HEALTH))
+            control = free_port("127.0.0.1")
+            key = pool.directory / "kek"
+            key.write_text("the same key on every gateway of this test\n")
+            key.chmod(0o600)
+            endpoints = ", ".join(shared.endpoints)
+            # So many processes share the cores of one machine here.
+            pool.config.write_text(pool.config.read_text().replace("workers: 2", "workers: 1"))
+            with pool.config.open("a") as config:
+                config.write(
+                    f"keys: {{rotate: off, life: {life:g}s, encryption_key: {key}}}\n"
+                    f'control: {{listen: ["127.0.0.1:{control}"]}}\n'
+                    f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}}}\n"
+                )
+            made.sites[name] = Site(pool, life, control, stack, name=name)
+        first = made.sites[names[0]]
+        made.near = [name for name in names if name not in networks]
+        for each in members:
+            stack.enter_context(unkeyed(first.pool, each))
+        for site in made.sites.values():
+            site.pool.daemons = first.pool.daemons
+            site.start_gateway()
+        made.agree()
+        for index, each in enumerate(members):
+            made.enroll(each.name, at=made.near[index % len(made.near)])
+            first.start_agent(each.name)
+        for site in made.sites.values():
+            wait_until(
+                "all backends to be UP", lambda site=site: site.minting().keys() == site.pool.members.keys(), PATIENCE
+            )
+        yield made
+
+
+def stop_all(made: Sites) -> None:
+    """Kill every gateway at the same time, as a power cut does."""
+    for each in made.running:
+        os.kill(each.processes["gateway"].pid, 9)
+    for each in made.sites.values():
+        each.processes["gateway"].wait()
