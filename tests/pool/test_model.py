@@ -7,7 +7,7 @@ import pytest
 
 from ntspool.pool import model
 from ntspool.pool.cookies import CookieFormat, ServerKey
-from ntspool.pool.model import Backend, Certificate, Family, LogSettings, Serving, SessionRules, Snapshot
+from ntspool.pool.model import Backend, Certificate, Family, FixedKey, LogSettings, Serving, SessionRules, Snapshot
 from ntspool.wire.aead import Aead
 from tests.conftest import V4, all_up
 
@@ -15,7 +15,9 @@ ADDRESSES = (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
 BACKEND = Backend("ntp1", ADDRESSES, 123, 10, CookieFormat.CHRONY, (Aead.AES_SIV_CMAC_256,), "europe")
 SERVING = Serving(BACKEND, all_up(BACKEND, ADDRESSES[:1]), ServerKey(7, b"cookie secret" + bytes(19)))
 CERTIFICATE = Certificate(b"the chain", b"private key")
-SNAPSHOT = Snapshot(1, (CERTIFICATE,), SessionRules(5.0, 100), LogSettings(), (SERVING,))
+PEER = FixedKey("ntp1.example", "secret token", ca=b"private authority")
+KEEPER = Serving(replace(BACKEND, cookies=PEER), (), None)
+SNAPSHOT = Snapshot(1, (CERTIFICATE,), SessionRules(5.0, 100), LogSettings(), (SERVING, KEEPER))
 
 
 def test_a_family_is_its_ip_version():
@@ -32,7 +34,18 @@ def test_secrets_are_not_shown():
 
 @pytest.mark.parametrize(
     "value",
-    [BACKEND, SERVING, SERVING.up[0], V4, CERTIFICATE, SNAPSHOT, SNAPSHOT.rules, SNAPSHOT.log, SNAPSHOT.selection],
+    [
+        BACKEND,
+        PEER,
+        SERVING,
+        SERVING.up[0],
+        V4,
+        CERTIFICATE,
+        SNAPSHOT,
+        SNAPSHOT.rules,
+        SNAPSHOT.log,
+        SNAPSHOT.selection,
+    ],
 )
 def test_values_cannot_change(value):
     for each in fields(value):
@@ -47,6 +60,7 @@ def test_every_value_is_covered_here():
     made_here = {each for each in vars(model).values() if is_dataclass(each) and each.__module__ == model.__name__}
     values = (
         BACKEND,
+        PEER,
         SERVING,
         SERVING.up[0],
         V4,
