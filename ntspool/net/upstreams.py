@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -130,7 +130,9 @@ class Upstreams:
         ready, keep_alive = time.monotonic(), False
         try:
             asked = deferred.ask()
-            found = await within(deadline - ready, connection.cookies(asked.request))
+            # The choice may be from before a reload: its token is none of this server's.
+            request = replace(asked.request, token=upstream.peer.token)
+            found = await within(deadline - ready, connection.cookies(request))
             keep_alive = not isinstance(found, Failure) and found.keep_alive
         finally:
             upstream.release(connection, keep_alive=keep_alive)
