@@ -42,6 +42,8 @@ def _token(document: Document, place: Place) -> Iterator[Mistake]:
         read_token(path)
     except StateError as error:
         yield document.mistake(place, f"{error}; {_TOKEN}")
+    except OSError as error:
+        yield document.mistake(place, f"{path} cannot be read: {error.strerror}; {_TOKEN}")
 
 
 def _authorities(document: Document, place: Place) -> Iterator[Mistake]:

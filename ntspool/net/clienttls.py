@@ -4,7 +4,13 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 import service_identity
-from cryptography.x509 import Certificate, DNSName, SubjectAlternativeName
+from cryptography.x509 import (
+    Certificate,
+    DNSName,
+    DuplicateExtension,
+    SubjectAlternativeName,
+    UnsupportedGeneralNameType,
+)
 from OpenSSL import SSL
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
@@ -78,13 +84,17 @@ class ClientEnd:
 def covers_name(certificate: Certificate, name: str) -> bool:
     """Tell whether a certificate is good for a name; remembered, as a load of clients asks for the same each time."""
     try:
+        # What OpenSSL takes for names may still be none: an authority signs what it likes.
+        names = certificate.extensions
+    except (ValueError, DuplicateExtension, UnsupportedGeneralNameType):
+        return False
+    try:
         (verify_certificate_ip_address if is_address(name) else verify_certificate_hostname)(certificate, name)
     except (service_identity.VerificationError, service_identity.CertificateError):
         return False
     except ValueError:
         # Debian 13's service-identity stumbles over a wildcard when the name has one label, which none can cover.
-        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
-        return name in names.get_values_for_type(DNSName)
+        return name in names.get_extension_for_class(SubjectAlternativeName).value.get_values_for_type(DNSName)
     return True
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -81,6 +81,7 @@ class Upstreams:
         for key, upstream in list(self._upstreams.items()):
             if key not in wanted or wanted[key][0] != upstream.peer:
                 self._upstreams.pop(key).close()
+                self._troubles.pop(key, None)
         for key, (peer, address) in wanted.items():
             if key not in self._upstreams:
                 self._add(key, peer, address)
@@ -130,7 +131,9 @@ class Upstreams:
         ready, keep_alive = time.monotonic(), False
         try:
             asked = deferred.ask()
-            found = await within(deadline - ready, connection.cookies(asked.request))
+            # The choice may be from before a reload: its token is none of this server's.
+            request = replace(asked.request, token=upstream.peer.token)
+            found = await within(deadline - ready, connection.cookies(request))
             keep_alive = not isinstance(found, Failure) and found.keep_alive
         finally:
             upstream.release(connection, keep_alive=keep_alive)
@@ -144,6 +147,10 @@ class Upstreams:
         return asked.answer(found)
 
     def _blame(self, upstream: Upstream, key: tuple[str, str], failure: Failure) -> None:
+        if self._upstreams.get(key) is not upstream:
+            # A reload has come between: this says nothing of the backend as it is now.
+            self._counts.failed[key[0], str(failure.cause)] += 1
+            return
         self._note(key, failure)
         # A connection may end in the moment when it is used; a new one will tell if that was more than chance.
         if failure.cause is not Cause.KE_UNREACHABLE:

@@ -383,6 +383,42 @@ def test_one_that_is_not_up_any_more_is_not_asked(tmp_path, pki):
     play(work)
 
 
+def test_who_was_chosen_before_a_reload_is_asked_with_the_token_of_now(tmp_path, pki):
+    async def work():
+        async with scene(tmp_path, pki) as pool:
+            before = pool.serving
+            pool.ke.token = "token-of-now-0123456789"
+            pool.adopt(SHARED)
+            pool.serving = before
+            answer = await pool.client()
+            assert (given(answer), answer.reason) == (OWN, "")
+            assert not pool.upstreams.take_news()[1]
+
+    play(work)
+
+
+def test_what_fails_of_before_a_reload_says_nothing_of_the_backend_as_it_is_now(tmp_path, pki):
+    async def work():
+        async with scene(tmp_path, pki) as pool:
+            go_on = asyncio.Event()
+
+            async def late(link, _message):
+                await go_on.wait()
+                link.close()
+
+            pool.ke.on_keys = late
+            answer = pool.begin()[0]
+            await until(lambda: pool.ke.asked)
+            pool.ke.token = "token-of-now-0123456789"
+            pool.adopt(SHARED)
+            go_on.set()
+            assert (await answer).message.code == 2
+            counts, troubles = pool.upstreams.take_news()
+            assert (sum(counts.failed.values()), troubles) == (1, ())
+
+    play(work)
+
+
 # After they were sent.
 
 
