@@ -134,9 +134,11 @@ class Etcd:
         endpoint = self._endpoints[0]
         body = wire.watch(self._settings.prefix, revision)
         try:
-            async with self._session.post(
-                f"{endpoint}/v3/watch", data=body, headers=self._headers(), timeout=_NO_END
-            ) as response:
+            async with asyncio.timeout(patience):
+                response = await self._session.post(
+                    f"{endpoint}/v3/watch", data=body, headers=self._headers(), timeout=_NO_END
+                )
+            async with response:
                 if response.status != 200:
                     raise self._refused(wire.refusal(await _read(response)))
                 async for line in _lines(response, patience):
@@ -149,7 +151,8 @@ class Etcd:
             raise StoreAwayError(f"the watch at {endpoint} was lost: {_reason(error)}") from error
         finally:
             # Whoever fell silent is not the first to be asked again.
-            self._endpoints = [*self._endpoints[1:], self._endpoints[0]]
+            self._endpoints.remove(endpoint)
+            self._endpoints.append(endpoint)
 
     async def _call(self, operation: str, path: str, body: bytes, parse: Callable[[bytes], T]) -> T:
         began, result = time.monotonic(), "away"
