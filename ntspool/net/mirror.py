@@ -147,6 +147,10 @@ class Mirror:
     async def _synchronize(self, etcd: Etcd) -> int:
         """Take over all that the store holds, and give it what it lacks; return the revision of that."""
         found, revision = await etcd.read_all()
+        if not self._joined() and all(each.key != self._shared.first for each in found):
+            # Of two that begin with keyrings of their own at the same moment, one has to find the other's there.
+            await self._give(etcd, self._shared.first)
+            found, revision = await etcd.read_all()
         held = {each.key: each for each in found}
         self._join(held)
         # A store that was restored from a backup counts its revisions anew.

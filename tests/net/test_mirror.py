@@ -136,6 +136,22 @@ def test_a_keyring_of_its_own_keeps_a_gateway_from_joining(tmp_path):
     assert local.get("keyring")[0] == OTHER
 
 
+def test_of_two_that_begin_at_the_same_moment_one_keeps_its_keyring_and_does_not_join(tmp_path):
+    class Raced(FakeEtcd):
+        async def read_all(self):
+            seen = await super().read_all()
+            if not self.held:
+                self.write("keyring", SEALED)
+            return seen
+
+    local = FileStore(tmp_path / "state")
+    local.put_if("keyring", OTHER, None)
+    with pytest.raises(StateError, match="has a keyring of its own"):
+        started(tmp_path, Raced())
+    assert local.get("keyring")[0] == OTHER
+    assert local.get(JOINED) is None
+
+
 def test_one_that_joined_takes_over_whatever_the_store_holds_by_now(tmp_path):
     started(tmp_path, FakeEtcd(keyring=SEALED))
     assert started(tmp_path, FakeEtcd(keyring=OTHER)).get("keyring")[0] == OTHER
