@@ -96,15 +96,17 @@ class Etcd:
 
         Raises ConflictError when somebody else was faster.
         """
-        body = wire.put_if(self._key(name), data, revision, lease)
-        outcome = await self._call("put_if", "kv/txn", body, wire.outcome)
-        if outcome.done:
-            return outcome.revision
-        if outcome.held is not None and outcome.held.data == data and outcome.held.revision > revision:
-            # It is what we wrote: an endpoint did it, fell silent before it said so, and another one was asked.
-            return outcome.held.revision
-        self._counts.calls["put_if", "conflict"] += 1
-        raise ConflictError(f"{name} was changed by another gateway")
+
+        def decided(answer: bytes) -> int:
+            outcome = wire.outcome(answer)
+            if outcome.done:
+                return outcome.revision
+            if outcome.held is not None and outcome.held.data == data and outcome.held.revision > revision:
+                # It is what we wrote: an endpoint did it, fell silent before it said so, and another one was asked.
+                return outcome.held.revision
+            raise ConflictError(f"{name} was changed by another gateway")
+
+        return await self._call("put_if", "kv/txn", wire.put_if(self._key(name), data, revision, lease), decided)
 
     async def delete(self, name: str) -> None:
         """Delete a key, if it is there."""
@@ -166,10 +168,9 @@ class Etcd:
             raise StoreAwayError(f"the cluster's store does not answer: nothing in {DEADLINE:g} s") from error
         except WireError as error:
             raise StoreAwayError(f"the cluster's store does not answer as etcd does: {error}") from error
-        except StoreAwayError:
-            raise
-        except StateError:
-            result = "refused"
+        except StateError as error:
+            if not isinstance(error, StoreAwayError):
+                result = "conflict" if isinstance(error, ConflictError) else "refused"
             raise
         else:
             return answer
