@@ -109,7 +109,7 @@ class KeyKeeper:
     async def follow(self) -> None:
         """Serve from the store's keyring, which another gateway may have changed; raises StateError."""
         async with self._changing:
-            fresh, before = self._store.load(), self.keyring
+            before, fresh = self.keyring, await self._newest()
             if fresh == before:
                 return
             self._checker.keyring = fresh
@@ -120,8 +120,20 @@ class KeyKeeper:
     async def reload(self) -> None:
         """Take over the store's keyring, which another command may have restored; raises StateError."""
         async with self._changing:
-            self._checker.keyring = self._store.load()
+            self._checker.keyring = await self._newest()
             self.lay_out()
+
+    async def _newest(self) -> Keyring:
+        """Return the store's keyring, or ours where a cluster's store holds one from before a rotation: it gets ours.
+
+        Only a store that was emptied or restored goes back, and clients have cookies that it knows no keys for.
+        """
+        found, ours = self._store.load(), self.keyring
+        if self._others is None or not ours.comes_after(found):
+            return found
+        await asyncio.to_thread(self._store.change, found, lambda _: ours)
+        log.warning("older keys in the store overwritten", epoch=ours.current.number, found=found.current.number)
+        return ours
 
     def lay_out(self) -> None:
         """Lay out the present keys for the agents."""

@@ -31,18 +31,22 @@ class Operating:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._revision: str | None = None
-        self._orders: Orders = {}
+        # One value, for threads keep what others refresh: no orders may be written over a revision that is not theirs.
+        self._held: tuple[Orders, str | None] = ({}, None)
         self.refresh()
 
     def refresh(self) -> bool:
         """Take over what the store holds, and tell whether that is something else; raises StateError."""
         before, held = self._orders, self._store.get(ENTRY)
         try:
-            self._orders, self._revision = admin.decode(held[0]) if held else {}, held and held[1]
+            self._held = (admin.decode(held[0]), held[1]) if held else ({}, None)
         except StateError as error:
             raise StateError(f"the entry {ENTRY} of the state directory is {error}; delete it") from error
         return self._orders != before
+
+    @property
+    def _orders(self) -> Orders:
+        return self._held[0]
 
     def order(self, name: str) -> Order:
         """Return what is wanted of a backend."""
@@ -66,11 +70,12 @@ class Operating:
 
     def _keep(self, step: Callable[[Orders], Orders]) -> None:
         for _ in range(_ATTEMPTS):
-            orders = step(self._orders)
-            if orders == self._orders:
+            before, revision = self._held
+            orders = step(before)
+            if orders == before:
                 return
             with suppress(ConflictError):
-                self._store.put_if(ENTRY, admin.encode(orders), self._revision)
+                self._store.put_if(ENTRY, admin.encode(orders), revision)
                 self.refresh()
                 return
             self.refresh()

@@ -96,15 +96,17 @@ class Etcd:
 
         Raises ConflictError when somebody else was faster.
         """
-        body = wire.put_if(self._key(name), data, revision, lease)
-        outcome = await self._call("put_if", "kv/txn", body, wire.outcome)
-        if outcome.done:
-            return outcome.revision
-        if outcome.held is not None and outcome.held.data == data and outcome.held.revision > revision:
-            # It is what we wrote: an endpoint did it, fell silent before it said so, and another one was asked.
-            return outcome.held.revision
-        self._counts.calls["put_if", "conflict"] += 1
-        raise ConflictError(f"{name} was changed by another gateway")
+
+        def decided(answer: bytes) -> int:
+            outcome = wire.outcome(answer)
+            if outcome.done:
+                return outcome.revision
+            if outcome.held is not None and outcome.held.data == data and outcome.held.revision > revision:
+                # It is what we wrote: an endpoint did it, fell silent before it said so, and another one was asked.
+                return outcome.held.revision
+            raise ConflictError(f"{name} was changed by another gateway")
+
+        return await self._call("put_if", "kv/txn", wire.put_if(self._key(name), data, revision, lease), decided)
 
     async def delete(self, name: str) -> None:
         """Delete a key, if it is there."""
@@ -134,9 +136,11 @@ class Etcd:
         endpoint = self._endpoints[0]
         body = wire.watch(self._settings.prefix, revision)
         try:
-            async with self._session.post(
-                f"{endpoint}/v3/watch", data=body, headers=self._headers(), timeout=_NO_END
-            ) as response:
+            async with asyncio.timeout(patience):
+                response = await self._session.post(
+                    f"{endpoint}/v3/watch", data=body, headers=self._headers(), timeout=_NO_END
+                )
+            async with response:
                 if response.status != 200:
                     raise self._refused(wire.refusal(await _read(response)))
                 async for line in _lines(response, patience):
@@ -149,7 +153,8 @@ class Etcd:
             raise StoreAwayError(f"the watch at {endpoint} was lost: {_reason(error)}") from error
         finally:
             # Whoever fell silent is not the first to be asked again.
-            self._endpoints = [*self._endpoints[1:], self._endpoints[0]]
+            self._endpoints.remove(endpoint)
+            self._endpoints.append(endpoint)
 
     async def _call(self, operation: str, path: str, body: bytes, parse: Callable[[bytes], T]) -> T:
         began, result = time.monotonic(), "away"
@@ -163,10 +168,9 @@ class Etcd:
             raise StoreAwayError(f"the cluster's store does not answer: nothing in {DEADLINE:g} s") from error
         except WireError as error:
             raise StoreAwayError(f"the cluster's store does not answer as etcd does: {error}") from error
-        except StoreAwayError:
-            raise
-        except StateError:
-            result = "refused"
+        except StateError as error:
+            if not isinstance(error, StoreAwayError):
+                result = "conflict" if isinstance(error, ConflictError) else "refused"
             raise
         else:
             return answer

@@ -80,16 +80,23 @@ class Membership:
             self._lease = await etcd.grant(LEASE)
             self._told.clear()
             await etcd.put(ALIVE + self._name, self._self, self._lease)
-        elif self._mirror.others.get(ALIVE + self._name, self._self) != self._self and self._mirror.away is None:
-            if not self._twin:
-                log.error("another gateway has this one's name; give each its own (gateway.name)", name=self._name)
-            self._twin = True
-            await etcd.put(ALIVE + self._name, self._self, self._lease)
+        elif self._mirror.away is None:
+            await self._assert_alive(etcd)
         self._leased_until = began + LEASE
         await self._put(etcd, told)
         if LEADER not in self._mirror.others:
             with suppress(ConflictError):
                 await etcd.put_if(LEADER, self._self, 0, self._lease)
+
+    async def _assert_alive(self, etcd: Etcd) -> None:
+        """Write our key again if it is missing, since that failed when the lease was new, or another process's."""
+        there = self._mirror.others.get(ALIVE + self._name)
+        if there == self._self:
+            return
+        if there is not None and not self._twin:
+            log.error("another gateway has this one's name; give each its own (gateway.name)", name=self._name)
+            self._twin = True
+        await etcd.put(ALIVE + self._name, self._self, self._lease)
 
     async def _leave(self, etcd: Etcd, told: Mapping[str, bytes]) -> None:
         self._leased_until = 0.0

@@ -56,7 +56,7 @@ class Mirror:
         self._remote = remote
         self._local = local
         self._shared = shared
-        self._prefix = prefix
+        self._mark = prefix.encode() + b"\n"
         self._held: dict[str, _Held] = {}
         self._others: Mapping[str, bytes] = {}
         self._following: concurrent.futures.Future[None] | None = None
@@ -83,11 +83,13 @@ class Mirror:
     def start(self, patience: float) -> None:
         """Begin to follow the store; return once it was read, or after `patience` seconds without it.
 
-        Raises StateError when this state directory is another pool's.
+        Raises StateError when this state directory is another pool's, or none yet and the store refuses.
         """
         try:
             self._remote.run(self._synchronize, patience)
-        except StoreAwayError as error:
+        except StateError as error:
+            if not isinstance(error, StoreAwayError) and not self._joined():
+                raise
             self._set_away(str(error))
         self._following = self._remote.submit(self._follow)
 
@@ -145,6 +147,10 @@ class Mirror:
     async def _synchronize(self, etcd: Etcd) -> int:
         """Take over all that the store holds, and give it what it lacks; return the revision of that."""
         found, revision = await etcd.read_all()
+        if not self._joined() and all(each.key != self._shared.first for each in found):
+            # Of two that begin with keyrings of their own at the same moment, one has to find the other's there.
+            await self._give(etcd, self._shared.first)
+            found, revision = await etcd.read_all()
         held = {each.key: each for each in found}
         self._join(held)
         # A store that was restored from a backup counts its revisions anew.
@@ -159,8 +165,7 @@ class Mirror:
 
     def _join(self, held: Mapping[str, Kept]) -> None:
         """Make this state directory the cluster's; raises StateError when it has a keyring of its own."""
-        marked, mark = self._local.get(JOINED), self._prefix.encode() + b"\n"
-        if marked is not None and marked[0] == mark:
+        if self._joined():
             return
         ours, theirs = self._local.get(self._shared.first), held.get(self._shared.first)
         if ours is not None and theirs is not None and ours[0] != theirs.data:
@@ -168,7 +173,12 @@ class Mirror:
                 f"the state directory has a {self._shared.first} of its own, and the cluster has another one: to join, "
                 "start with an empty state directory, and give the backends that this gateway had the cluster's keys"
             )
-        self._local.put_if(JOINED, mark, marked and marked[1])
+        marked = self._local.get(JOINED)
+        self._local.put_if(JOINED, self._mark, marked and marked[1])
+
+    def _joined(self) -> bool:
+        marked = self._local.get(JOINED)
+        return marked is not None and marked[0] == self._mark
 
     async def _give(self, etcd: Etcd, name: str) -> None:
         copy = self._local.get(name)

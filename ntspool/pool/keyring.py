@@ -135,6 +135,11 @@ class Keyring:
                 return EpochState.REVOKED if past.revoked else EpochState.RETIRED
         return None
 
+    def comes_after(self, other: "Keyring") -> bool:
+        """Tell whether this is what rotations have made of `other`, so that nothing is missing here but what ended."""
+        roots = {epoch.root for epoch in other.epochs}
+        return self.current.number > other.current.number and any(epoch.root in roots for epoch in self.epochs)
+
     def keys(self, key_group: str, cookie_format: CookieFormat) -> KeySet:
         """Return what the key file of a key group's backends holds: four keys, or six where a reload is a restart."""
         aead = SERVER_AEAD[cookie_format]

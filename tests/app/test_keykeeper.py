@@ -19,6 +19,7 @@ from ntspool.net.keystore import ENTRY, KeyStore
 from ntspool.net.sealed import Seal
 from ntspool.net.store import FileStore
 from ntspool.pool.cookies import CookieFormat
+from ntspool.pool.keyring import create
 from ntspool.pool.proofs import Proof, accepted
 from ntspool.wire.aead import Aead
 from tests.conftest import make_serving
@@ -420,3 +421,26 @@ def test_what_another_gateway_rotated_is_served_and_laid_out(around, keeper):
     assert keeper.keyring == theirs
     assert around.changes == [4]
     assert [(entry["event"], entry["epoch"], entry["before"]) for entry in logs] == [("keys taken over", 4, 3)]
+
+
+def test_a_store_that_went_back_gets_the_newer_keys_again_and_one_of_other_keys_is_followed(around, keeper):
+    old = keeper.keyring
+    keeper._others = Others()
+
+    async def run():
+        await keeper.rotate()
+        newer = keeper.keyring
+        for take_over in (keeper.follow, keeper.reload):
+            around.store.change(newer, lambda _: old)
+            await take_over()
+            assert keeper.keyring == around.store.load() == newer
+        assert around.changes == [4], "served all the time"
+        others = create(0.0, os.urandom)
+        around.store.change(newer, lambda _: others)
+        await keeper.follow()
+        assert keeper.keyring == around.store.load() == others
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    said = [(each["epoch"], each["found"]) for each in logs if each["event"] == "older keys in the store overwritten"]
+    assert said == [(4, 3)] * 2

@@ -16,17 +16,20 @@ SEALED, OTHER = MARK + b"one", MARK + b"two"
 
 
 class FakeEtcd:
-    """What a Mirror asks of etcd, in memory; `down` makes all of it fail."""
+    """What a Mirror asks of etcd, in memory; `down` makes all of it fail, and a `refusal` too."""
 
     def __init__(self, **entries):
         self.revision = 10
         self.held = {name: Kept(name, data, 5) for name, data in entries.items()}
         self.down = False
+        self.refusal = None
         self.messages = asyncio.Queue()
 
     def _answer(self):
         if self.down:
             raise StoreAwayError("down")
+        if self.refusal:
+            raise StateError(self.refusal)
 
     async def read_all(self):
         self._answer()
@@ -87,6 +90,18 @@ def test_what_the_store_holds_is_taken_over_and_stays_when_it_is_away(tmp_path):
     assert again.get("orders")[0] == b"drain"
 
 
+def test_who_has_joined_starts_from_the_copy_when_the_store_refuses_and_who_has_not_does_not(tmp_path):
+    etcd = FakeEtcd(keyring=SEALED)
+    etcd.refusal = "invalid user ID or password"
+    with pytest.raises(StateError, match="invalid user"):
+        started(tmp_path, etcd)
+    etcd.refusal = None
+    started(tmp_path, etcd)
+    etcd.refusal = "invalid user ID or password"
+    again = started(tmp_path, etcd)
+    assert (again.away, again.get("keyring")[0]) == (etcd.refusal, SEALED)
+
+
 def test_an_empty_store_is_given_what_this_gateway_has(tmp_path):
     local = FileStore(tmp_path / "state")
     local.put_if("keyring", SEALED, None)
@@ -119,6 +134,22 @@ def test_a_keyring_of_its_own_keeps_a_gateway_from_joining(tmp_path):
     with pytest.raises(StateError, match="has a keyring of its own"):
         started(tmp_path, FakeEtcd(keyring=SEALED))
     assert local.get("keyring")[0] == OTHER
+
+
+def test_of_two_that_begin_at_the_same_moment_one_keeps_its_keyring_and_does_not_join(tmp_path):
+    class Raced(FakeEtcd):
+        async def read_all(self):
+            seen = await super().read_all()
+            if not self.held:
+                self.write("keyring", SEALED)
+            return seen
+
+    local = FileStore(tmp_path / "state")
+    local.put_if("keyring", OTHER, None)
+    with pytest.raises(StateError, match="has a keyring of its own"):
+        started(tmp_path, Raced())
+    assert local.get("keyring")[0] == OTHER
+    assert local.get(JOINED) is None
 
 
 def test_one_that_joined_takes_over_whatever_the_store_holds_by_now(tmp_path):
