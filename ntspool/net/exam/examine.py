@@ -162,7 +162,8 @@ class _Examiner:
 
     async def _visit_all(self, asked: list[Asked]) -> None:
         chosen: dict[Target, Conversation] = {}
-        lost, other_family = [], []
+        lost: list[str] = []
+        other_family: list[str] = []
         for seen in (each.seen for each in asked):
             found = await targets(self._course, seen)
             if not found and seen.outcome.kind is Kind.COOKIES:
