@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from ntspool.app.tables import span
-from ntspool.pool.exam.model import Examination
+from ntspool.pool.exam.model import Examination, Verdict
+
+_REFUSED = ("ke.cookie-lengths",)
+"""What is worth a warning as a NOTE already: all clients of one kind refuse the service."""
 
 
 class Status(IntEnum):
@@ -59,7 +62,9 @@ class _Measure:
 
     def data(self) -> str:
         """Return it as performance data: value and unit, then the ranges that are well."""
-        return f"{self.label}={self.value:.6g}{self.unit};" + ";".join(map(self._range, self.limits))
+        # No exponents: the guidelines for plugins allow digits, the point and the sign only.
+        value = f"{self.value:.9f}".rstrip("0").rstrip(".")
+        return f"{self.label}={value}{self.unit};" + ";".join(map(self._range, self.limits))
 
     def _beyond(self, limit: float) -> bool:
         return self.value < limit if self.floor else abs(self.value) > limit
@@ -85,8 +90,15 @@ def _weigh(examination: Examination, measures: Sequence[_Measure]) -> tuple[Stat
     unfinished = [each.text for each in examination.findings if each.id == f"{each.section}.skipped"]
     if unfinished and not examination.failed:
         return Status.UNKNOWN, unfinished[:1]
-    status = max([Status.CRITICAL if examination.failed else Status.OK, *(each.status for each in measures)])
-    troubles = [f"{each.text}{f' ({each.address})' if each.address else ''}" for each in examination.failed]
+    refused = [each for each in examination.findings if each.id in _REFUSED and each.verdict is Verdict.NOTE]
+    status = max(
+        [
+            Status.CRITICAL if examination.failed else Status.WARNING if refused else Status.OK,
+            *(each.status for each in measures),
+        ]
+    )
+    told = (*examination.failed, *refused)
+    troubles = [f"{each.text}{f' ({each.address})' if each.address else ''}" for each in told]
     troubles += [each.words for each in measures if each.status]
     return status, troubles or [each.words for each in measures]
 

@@ -174,7 +174,7 @@ def _monitor(plan: "Plan", junit: Path | None, thresholds: "Thresholds") -> NoRe
         examination = _examine(plan, quiet=True)
         if junit:
             _write_junit(junit, examination)
-    except NtspoolError as error:
+    except (NtspoolError, OSError) as error:
         _unknown(str(error))
     _end(judge(examination, thresholds))
 

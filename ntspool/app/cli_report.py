@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -21,8 +21,7 @@ def _from(value: str) -> float:
 
 def _to(value: str) -> float:
     """Return Unix seconds; a date alone is its end, in UTC."""
-    whole_day = len(value) == len("2026-11-25")
-    return (_moment(value) + timedelta(days=whole_day)).timestamp()
+    return _moment(value).timestamp() + 86400.0 * ("T" not in value)
 
 
 def _moment(value: str) -> datetime:

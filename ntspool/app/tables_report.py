@@ -154,11 +154,16 @@ def _row(report: Report, each: AddressReport) -> tuple[object, ...]:
         *_figures(each.pool),
         *(("", "") if each.uncertainty is None else map(_nanoseconds, each.uncertainty)),
         _plain(strata(each)),
-        _plain(follows(each)),
+        _harmless(_plain(follows(each))),
         "; ".join(f"{number} {cause}" for cause, number in each.causes),
         *(within or [""] * 2 * len(report.limits)),
         *(causes.get(str(cause), 0) for cause in AUTHENTICATION),
     )
+
+
+def _harmless(text: str) -> str:
+    """Return what a server calls its reference, so that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text != "-" and text.startswith(("=", "+", "-", "@")) else text
 
 
 def _figures(offset: Spread | None) -> tuple[object, ...]:

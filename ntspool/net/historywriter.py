@@ -18,6 +18,9 @@ _DAY = 86400
 _AT_ONCE = 4
 """Hours or days that are tidied in one go, at most: what waits for longer is done by and by."""
 
+_MOST_KNOWN = 20_000
+"""Numbers of rows that are remembered: a server may name another reference with each answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -117,6 +120,8 @@ class HistoryWriter:
         database.execute(f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608
         query = f"SELECT id FROM {table} WHERE ({columns}) = ({marks})"  # noqa: S608
         (found,) = database.execute(query, values).fetchone()
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
         self._known[table, values] = found
         return int(found)
 

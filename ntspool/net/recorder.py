@@ -25,7 +25,8 @@ TIDY_INTERVAL = 60.0
 MOST_WAITING = 50_000
 """Probes and events that wait for a disk that does not take them; what is beyond that is lost."""
 
-_TROUBLE = (StateError, sqlite3.Error, OSError)
+_TROUBLE = (StateError, sqlite3.Error, OSError, ValueError, LookupError, TypeError, OverflowError)
+"""What a disk, a database and what is damaged in it bring; it must end neither the recorder nor the gateway."""
 
 T = TypeVar("T")
 

@@ -216,6 +216,11 @@ def test_what_a_server_sends_breaks_no_xml_and_no_line():
         ({"servers": (server("192.0.2.1", root_distance=1.2),)}, Status.WARNING, "root distance 1200ms"),
         ({"aeads": (replace(WELL.aeads[0], elapsed=2.5),)}, Status.WARNING, "key exchange 2500ms"),
         ({"findings": (bad("ke.x", "all wrong", "", "192.0.2.1"),)}, Status.CRITICAL, "all wrong (192.0.2.1)"),
+        (
+            {"findings": (Finding("ke.cookie-lengths", Verdict.NOTE, "cookies of 106 bytes"),)},
+            Status.WARNING,
+            "cookies of 106 bytes |",
+        ),
         ({"findings": (SKIPPED,), "servers": ()}, Status.UNKNOWN, "not tried to the end: 50 s are over |"),
         ({"findings": (SKIPPED, bad("ke.x", "all wrong"))}, Status.CRITICAL, "all wrong |"),
         ({"aeads": (), "certificates": ()}, Status.OK, "3 servers; offset -2100us; root distance 12ms"),
@@ -225,6 +230,16 @@ def test_what_a_monitor_is_told(changes, status, words):
     outcome = judge(replace(WELL, **changes), Thresholds())
     assert outcome.status is status
     assert outcome.line.startswith(f"NTS {status.name} - {HOST}: {words}")
+
+
+def test_a_monitor_reads_no_exponents():
+    line = judge(replace(WELL, servers=(server("192.0.2.1", offset=-3.09e-06),)), Thresholds()).line
+    assert "offset=-0.00000309s;" in line
+
+
+def test_a_machine_without_sockets_is_unknown_to_a_monitor(found):
+    found.examination = OSError(24, "Too many open files")
+    assert command("check", HOST, "--nagios").code == 3
 
 
 def test_a_monitor_has_thresholds_of_its_own(found):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ntspool.app.cli_report import _limit
+from ntspool.app.cli_report import _limit, _to
+from ntspool.app.tables_report import _harmless
 from ntspool.net.historyschema import ENTRY
 from tests.app import histories
 from tests.app.browser import chromium
@@ -67,6 +68,15 @@ def test_hours_come_to_the_same_as_their_probes(exact, folded):
                 assert float(found[key]) == pytest.approx(float(value), abs=0.06)
             else:
                 assert found[key] == value or float(found[key]) == pytest.approx(float(value), rel=1e-6)
+
+
+def test_the_last_day_is_included_however_it_is_spelt():
+    assert _to("2026-1-3") == _to("2026-01-03") == _to("2026-01-04T00:00")
+    assert _to("9999-12-31") > _to("9999-12-30")
+
+
+def test_a_server_puts_no_formula_into_a_spreadsheet():
+    assert [_harmless(each) for each in ("=A1", "@B2", "GPS", "-")] == ["'=A1", "'@B2", "GPS", "-"]
 
 
 def test_a_period_limits_and_backends_are_chosen(exact):

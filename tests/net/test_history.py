@@ -7,11 +7,13 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ntspool.errors import StateError
+from ntspool.net import historywriter
 from ntspool.net.historyreader import HistoryReader, remembered
 from ntspool.net.historyschema import SCHEMA
 from ntspool.net.historywriter import Bounds, HistoryWriter
@@ -119,6 +121,16 @@ def test_what_comes_late_for_an_hour_is_counted_with_it(writer, path):
         ((_, _, hour),) = reader.hours(START, START + HOUR)
         assert reader.count(0, 1e11) == 0
     assert hour.probes == 2
+
+
+def test_a_server_that_names_ever_new_references_fills_no_memory(writer, path, monkeypatch):
+    monkeypatch.setattr(historywriter, "_MOST_KNOWN", 10)
+    named = [replace(seen(0).measured, reference=f"192.0.2.{number}") for number in range(50)]
+    probes = [seen(START + number, measured=each) for number, each in enumerate(named)]
+    writer.write(probes, [])
+    assert len(writer._known) <= 10
+    with read(path) as reader:
+        assert list(reader.probes(0, 1e11)) == probes
 
 
 def test_what_is_too_old_is_forgotten(writer, path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -100,6 +101,22 @@ def test_a_disk_that_refuses_is_told_of_once_and_what_waited_is_written_later(pa
     assert log[0]["log_level"] == "error"
     assert count(path) == (4, 0)
     assert (made.view.written, made.view.lost) == (4, 0)
+
+
+def test_a_damaged_database_ends_nothing(path):
+    async def scene(made):
+        made._tidied = START
+        made.probe(seen(START - 30 * DAY))
+        await made.write()
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("UPDATE probe SET target = 99")
+        made._tidied = float("-inf")
+        made.probe(seen(START))
+        await made.write()
+        assert made.view.failing
+        made.start()
+
+    assert play(path, scene).view.written == 2
 
 
 def test_what_does_not_fit_into_memory_is_counted(path, monkeypatch):

@@ -28,7 +28,7 @@ _MOST_DATA = 1 << 17
 _GRACE = 0.5
 """Seconds for a server to end the connection by itself, and once more after we have ended it."""
 
-_NO_WAY = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+NO_WAY = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What this machine says when it has nothing of an address's family."""
 
 
@@ -62,7 +62,7 @@ async def converse(
         return replace(talk.seen, failure=f"no connection within {timeout:g} s")
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        return replace(talk.seen, failure=why, unroutable=error.errno in _NO_WAY)
+        return replace(talk.seen, failure=why, unroutable=error.errno in NO_WAY)
     try:
         return await talk.run(reader, writer, pieces, timeout)
     finally:

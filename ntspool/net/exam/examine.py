@@ -162,14 +162,17 @@ class _Examiner:
 
     async def _visit_all(self, asked: list[Asked]) -> None:
         chosen: dict[Target, Conversation] = {}
-        lost = []
+        lost: list[str] = []
+        other_family: list[str] = []
         for seen in (each.seen for each in asked):
             found = await targets(self._course, seen)
             if not found and seen.outcome.kind is Kind.COOKIES:
-                lost.append(response.named_server(seen.answer) or seen.address)
-            for target in found:
+                name = response.named_server(seen.answer) or seen.address
+                anywhere = await find_host(replace(self._plan, families=(4, 6)), name)
+                (other_family if anywhere.addresses else lost).append(name)
+            for target in found if seen.keys else ():
                 chosen.setdefault(target, seen)
-        self._add(*judge_targets(lost))
+        self._add(*judge_targets(lost, other_family))
         self._done(Section.SERVERS)
         self._course.expect(self._plan.sessions_at(len(self.so_far.addresses)) + len(chosen) * self._plan.requests)
         visits = await asyncio.gather(

@@ -1,14 +1,16 @@
 """Visits NTP servers with the cookies of a key exchange, as a client would, and as no client would."""
 
 import os
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ntspool.net.exam.conversing import NO_WAY
 from ntspool.net.exam.course import Course
 from ntspool.net.exam.finding import find_host
 from ntspool.net.timequery import TimeAnswer, ask
-from ntspool.pool.causes import Failure
+from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.cookies import Association
 from ntspool.pool.exam.conversation import Conversation, Kind
 from ntspool.pool.exam.response import named_port, named_server
@@ -22,14 +24,17 @@ _PATIENCE = 2.0
 _ENOUGH = 3
 """Failures in a row after which a server is left alone."""
 
+_LARGEST_COOKIE = 65528
+"""Bytes that an extension field can hold (RFC 7822 section 7.5)."""
+
 
 async def targets(course: Course, seen: Conversation) -> tuple[Target, ...]:
-    """Return where the NTP server is that an answer names: one address of each family, none if it does not resolve."""
+    """Return where the NTP server is that an answer names: one address of each family that we can and may use."""
     if seen.outcome.kind is not Kind.COOKIES:
         return ()
     name, port = named_server(seen.answer) or seen.address, named_port(seen.answer) or DEFAULT_NTP_PORT
     found = (await find_host(course.plan, name)).addresses
-    by_family = {":" in address: address for address in reversed(found)}
+    by_family = {":" in address: address for address in reversed(found) if _has_way(address)}
     return tuple(Target(name, address, port) for address in by_family.values())
 
 
@@ -44,7 +49,7 @@ async def visit(course: Course, target: Target, keys: Association, cookies: Sequ
         await visitor.send(Purpose.RETURNED, visitor.returned[0])
     if course.plan.odd and visitor.returned:
         await visitor.send(Purpose.REUSED, first)
-        await visitor.send(Purpose.DAMAGED, first[:-1] + bytes([first[-1] ^ 1]))
+        await visitor.send(Purpose.DAMAGED, first[:-1] + bytes([each ^ 1 for each in first[-1:]]))
         await visitor.send(Purpose.FORGED, visitor.returned[-1])
     return Visit(target, tuple(visitor.volleys))
 
@@ -78,6 +83,9 @@ class _Visitor:
         """Send a request and keep what became of it."""
         if self._failed >= _ENOUGH:
             return
+        if len(cookie) > _LARGEST_COOKIE:
+            self._fail(purpose, Failure(Cause.MALFORMED, f"a cookie of {len(cookie)} bytes fits into no packet"))
+            return
         await self._course.request_turn(str(self._target), f"asking {self._target} for the time")
         answer = await ask(
             self._target.address,
@@ -88,12 +96,25 @@ class _Visitor:
             placeholders=MAXIMUM_PLACEHOLDERS if purpose is Purpose.PLACEHOLDERS else 0,
         )
         if isinstance(answer, Failure):
-            self._failed += 1
-            self.volleys.append(Volley(purpose, self._keys.aead, answer))
+            self._fail(purpose, answer)
             return
         self._failed = 0
         self.returned.extend(answer.cookies)
         self.volleys.append(Volley(purpose, self._keys.aead, _reply(answer)))
+
+    def _fail(self, purpose: Purpose, failure: Failure) -> None:
+        self._failed += 1
+        self.volleys.append(Volley(purpose, self._keys.aead, failure))
+
+
+def _has_way(address: str) -> bool:
+    """Tell whether this machine has a route to an address; nothing is sent."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        try:
+            udp.connect((address, DEFAULT_NTP_PORT))
+        except OSError as error:
+            return error.errno not in NO_WAY
+    return True
 
 
 def _reply(answer: TimeAnswer) -> Reply:

@@ -1,6 +1,6 @@
 """Verdicts on a server's certificates."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -36,7 +36,7 @@ def certificate_facts(seen: Conversation, now: float) -> CertificateFacts | None
             printable(leaf.issuer.rfc4514_string()),
             tuple(printable(each.subject.rfc4514_string()) for each in chain),
             max(each.not_valid_before_utc.timestamp() for each in chain),
-            (end := min(each.not_valid_after_utc.timestamp() for each in chain)),
+            (end := _end(chain, now, trusted=not seen.trouble)),
             (end - now) / DAY,
             _key(leaf),
             seen.trouble,
@@ -102,6 +102,15 @@ def _order(facts: CertificateFacts) -> Finding:
         return Finding("tls.chain-sent", Verdict.NOTE, text, "RFC 8446 4.4.2", facts.address)
     text = f"certificates sent: {len(facts.chain)}, {' < '.join(facts.chain)}"
     return Finding("tls.chain-sent", Verdict.PASS, text, "RFC 8446 4.4.2", facts.address)
+
+
+def _end(chain: Sequence[x509.Certificate], now: float, *, trusted: bool) -> float:
+    """Return when the first certificate expires, the leaf's issuers included.
+
+    One that has expired in a chain that is trusted is not needed: there is a way without it.
+    """
+    leaf, *issuers = (each.not_valid_after_utc.timestamp() for each in chain)
+    return min([leaf, *(each for each in issuers if each > now or not trusted)])
 
 
 def _names(leaf: x509.Certificate) -> tuple[str, ...]:

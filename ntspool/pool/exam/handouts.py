@@ -8,7 +8,9 @@ from ipaddress import ip_address
 from ntspool.pool.exam.conversation import Conversation, Kind
 from ntspool.pool.exam.model import Finding, Handout, Verdict
 from ntspool.pool.exam.response import named_port, named_server
+from ntspool.wire.aead import Aead
 from ntspool.wire.messages import DEFAULT_NTP_PORT
+from ntspool.wire.records import RecordType
 
 _FAMILY_RFC = "RFC 8915 4.1.7"
 
@@ -48,13 +50,22 @@ def judge_handouts(asked: Sequence[Asked]) -> Iterator[Finding]:
 
 
 def _served(name: str, what: str, seen: Sequence[Conversation]) -> Finding:
-    bad = [each for each in seen if each.outcome.kind is not Kind.COOKIES]
+    bad = [each for each in seen if each.outcome.kind is not Kind.COOKIES or not _chosen(each)]
     if not bad:
         return Finding(name, Verdict.PASS, f"{len(seen)} of {len(seen)} sessions for {what} brought a server")
     unreached = all(each.outcome.kind is Kind.UNREACHED for each in bad)
-    words = "; ".join(dict.fromkeys(each.failure if unreached else f"the server {each.outcome}" for each in bad))
+    words = "; ".join(dict.fromkeys(each.failure if unreached else _trouble(each) for each in bad))
     text = f"{len(seen) - len(bad)} of {len(seen)} sessions for {what} brought a server: {words}"
     return Finding(name, Verdict.SKIP if unreached else Verdict.FAIL, text)
+
+
+def _chosen(seen: Conversation) -> bool:
+    return seen.answer.numbers(RecordType.AEAD_ALGORITHM) == (Aead.AES_SIV_CMAC_256,)
+
+
+def _trouble(seen: Conversation) -> str:
+    lacking = ", but not for the AEAD algorithm that was offered" if seen.outcome.kind is Kind.COOKIES else ""
+    return f"the server {seen.outcome}{lacking}"
 
 
 def _spread(rows: Sequence[Handout]) -> Iterator[Finding]:

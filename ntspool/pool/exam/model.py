@@ -91,7 +91,7 @@ class CertificateFacts:
     """The certificate at one address, and what is wrong with its chain according to the authorities (empty: nothing).
 
     `names` are of the subjectAltName. `chain` are the subjects of all certificates sent, the leaf's first.
-    `days_left` is until the first of them expires. `key` is as `EC secp256r1` or `RSA 2048`.
+    `days_left` is until the first of them expires that is needed. `key` is as `EC secp256r1` or `RSA 2048`.
     """
 
     address: str

@@ -64,8 +64,15 @@ def judge_slot_names(lost: Sequence[str]) -> Iterator[Finding]:
         yield Finding("dns.slots", Verdict.NOTE, text)
 
 
-def judge_targets(lost: Sequence[str]) -> Iterator[Finding]:
-    """Yield the verdict on names of NTP servers that were handed out and do not resolve."""
+def judge_targets(lost: Sequence[str], other_family: Sequence[str] = ()) -> Iterator[Finding]:
+    """Yield the verdicts on NTP servers that were handed out and cannot be asked.
+
+    `lost` are names that do not resolve; `other_family` have addresses of IP versions only that are not to be used, or
+    that this machine has not.
+    """
     if lost:
         text = f"handed out, but without an address: {', '.join(dict.fromkeys(lost))}"
         yield Finding("servers.resolve", Verdict.FAIL, text, "RFC 8915 4.1.7")
+    if other_family:
+        text = f"not asked, for want of that IP version: {', '.join(dict.fromkeys(other_family))}"
+        yield Finding("servers.family-missing", Verdict.SKIP, text)

@@ -79,6 +79,11 @@ def _every_third_fails() -> Callable[[list[Record]], list[Record]]:
     return lambda message: message if next(numbers) % 3 else [records.error(2), END_OF_MESSAGE]
 
 
+def _every_third_lacks(kind: RecordType) -> Callable[[list[Record]], list[Record]]:
+    numbers = itertools.count(1)
+    return lambda message: message if next(numbers) % 3 else _without(message, kind)
+
+
 def _ignoring_critical(message: tuple[Record, ...]) -> Request:
     return decode_request([each for each in message if each.type in frozenset(RecordType)])
 
@@ -158,6 +163,15 @@ KEY_EXCHANGE: Mapping[str, Deviation] = {
     "one cookie": _ke("ke.cookies", NOTE, cookies=lambda cookies: cookies[:1]),
     "nine cookies": _ke("ke.cookies", NOTE, minted=9),
     "eight times one cookie": _ke("ke.cookies", cookies=lambda cookies: cookies[:1] * 8),
+    "an empty cookie before good ones": _ke(
+        "ke.cookies", FAIL, "ntp.answers", *EVERY_AEAD, cookies=lambda cookies: [b"", *cookies[1:]]
+    ),
+    "cookies that fit into no packet": _ke(
+        "ntp.answers", FAIL, "ke.length", *EVERY_AEAD, minted=1, cookies=_padded(65535)
+    ),
+    "every third session lacks the AEAD record": _ke(
+        "servers.sessions", message=_every_third_lacks(RecordType.AEAD_ALGORITHM)
+    ),
     "cookies of 106 bytes": _ke("ke.cookie-lengths", NOTE, *USELESS, cookies=_padded(106)),
     "cookies of 200 bytes": _ke("ke.cookie-lengths", NOTE, *USELESS, cookies=_padded(200)),
     "cookies of unequal lengths": _ke(
@@ -190,9 +204,7 @@ KEY_EXCHANGE: Mapping[str, Deviation] = {
     "a name that nobody knows": _ke(
         "servers.resolve", message=_changed(RecordType.NTPV4_SERVER, _named("nowhere.invalid"))
     ),
-    "an address of the other family": _ke(
-        "ke.server", NOTE, "servers.resolve", message=_changed(RecordType.NTPV4_SERVER, _named("::1"))
-    ),
+    "an address of the other family": _ke("ke.server", NOTE, message=_changed(RecordType.NTPV4_SERVER, _named("::1"))),
     "two servers": _ke("ke.server", message=_before_the_end(records.ntpv4_server("192.0.2.1", critical=True))),
     "port 0": _ke(
         "ke.port",

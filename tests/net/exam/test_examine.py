@@ -10,15 +10,17 @@ import pytest
 
 from ntspool.app.throwaway import Authority
 from ntspool.errors import CertificateError
+from ntspool.net.exam import visiting
 from ntspool.net.exam.course import Course
 from ntspool.net.exam.examine import examine
 from ntspool.net.exam.sessions import ordinary
 from ntspool.net.tls import read_certificate
 from ntspool.pool.exam.model import Section, Verdict
 from ntspool.pool.exam.plan import Plan
+from ntspool.wire import records
 from tests.net.dnsserver import Zone, dns_server
-from tests.net.exam.service import Service, serving
-from tests.pool.exam.seen import ids
+from tests.net.exam.service import TIME_HOSTS, Service, serving
+from tests.pool.exam.seen import answered, ids
 
 QUICK = Plan("localhost", sessions=0, slots=0, families=(4,), odd=False, timeout=3, rate=100)
 
@@ -73,6 +75,15 @@ def test_a_name_that_does_not_resolve():
     assert ids(found.findings)["dns.addresses"] == "fail"
     assert {each.verdict for each in found.of(Section.NTP)} == {Verdict.SKIP}
     assert (found.connections, found.requests) == (0, 0)
+
+
+def test_an_address_without_a_route_is_no_fault_of_the_service(pki, monkeypatch):
+    monkeypatch.setattr(visiting, "_has_way", lambda address: ":" not in address)
+    with dns_server(Zone({("t.test", "A"): (60, TIME_HOSTS[0]), ("t.test", "AAAA"): (60, "::1")})) as zone:
+        plan = replace(QUICK, families=(4, 6), resolvers=((zone.host, zone.port),))
+        seen = answered(records.ntpv4_server("t.test", critical=True))
+        (found,) = asyncio.run(visiting.targets(Course(plan, nothing), seen))
+    assert found.address == TIME_HOSTS[0]
 
 
 def test_what_is_not_trusted_ends_it_unless_told_otherwise(pki, tmp_path):

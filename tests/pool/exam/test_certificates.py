@@ -82,3 +82,15 @@ def test_a_missing_issuer_is_hinted_at(facts):
     alone = replace(facts, chain=facts.chain[:1], trouble=("the issuer of CN=x is neither sent nor known",))
     (text,) = (each.text for each in judge_certificate(alone, EXPECTED) if each.id == "tls.chain")
     assert "sends no certificate of its issuer" in text
+
+
+@pytest.mark.parametrize(("trouble", "expired"), [((), False), (("it has expired",), True)])
+def test_an_expired_certificate_that_a_trusted_chain_does_without_is_no_trouble(pki, trouble, expired):
+    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
+    who = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an old root")])
+    first, last = now - timedelta(days=9), now - timedelta(days=2)
+    old = x509.CertificateBuilder(who, who, key.public_key(), 1, first, last).sign(key, None)
+    chain = [*load_pem_x509_certificates(pki.chain.read_bytes()), old]
+    sent = replace(GOOD, chain=tuple(each.public_bytes(Encoding.DER) for each in chain), trouble=trouble)
+    facts = certificate_facts(sent, now.timestamp())
+    assert (facts.days_left < 0) == expired
