@@ -140,7 +140,7 @@ class HistoryReader:
     def _telling(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, WireError) as error:
+        except (sqlite3.Error, WireError, LookupError, TypeError) as error:
             raise StateError(f"{self._path} cannot be read: {error}") from error
 
 
