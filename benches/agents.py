@@ -1,9 +1,9 @@
 """What agents that wait for keys cost gateways, and how fast they get them.    usage: python -m benches.agents
 
 The real control ports of several gateways, each a process with the keys of all backends on its desk, and 5,000 agents
-in one more process, each a TLS client with a certificate of its own. Their certificates are signed and put on the
-roster at once, not by 5,000 enrolments; their daemons are a pause of one to five seconds between keys and report. The
-gateways rotate at the same moment: what a store adds to that, benches/cluster.py measures. Takes about two minutes.
+in two more processes, each a TLS client with a certificate of its own. Their certificates are signed and put on the
+roster at once, not by 5,000 enrolments; their daemons are a pause between keys and report. The gateways rotate at the
+same moment: what a store adds to that, benches/cluster.py measures. Takes about two minutes.
 """
 
 import argparse
@@ -38,8 +38,14 @@ from ntspool.pool import keyring
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
 
-RAMP, WAITING, SPREADING = 30.0, 45.0, 15.0
+RAMP, WAITING, SPREADING = 25.0, 25.0, 30.0
 """Seconds in which agents come, in which nothing happens, and that each rotation is watched for."""
+
+DAEMON = (5.0, 25.0)
+"""Seconds that an agent needs at least and at most from new keys until its daemon has them and it tells so."""
+
+CROWDS = 2
+"""Processes of agents."""
 
 Identities = list[tuple[str, bytes]]
 
@@ -112,15 +118,17 @@ class Crowd:
     trust: bytes
     gateways: list[tuple[str, int]]
     got: list[float] = field(default_factory=list)
-    connected: int = 0
     troubles: Counter[str] = field(default_factory=Counter)
+    hands: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(40))
 
     async def ask(self, context: ssl.SSLContext, at: tuple[str, int], head: str, body: bytes = b"") -> bytes:
-        reader, writer = await asyncio.open_connection(
-            *at, ssl=context, server_hostname=authority.CONTROL_NAME, limit=MAX_LENGTH
-        )
-        try:
+        # One process, unlike 5,000 machines, would shake hands so slowly with many that gateways cut it off.
+        async with self.hands:
+            reader, writer = await asyncio.open_connection(
+                *at, ssl=context, server_hostname=authority.CONTROL_NAME, limit=MAX_LENGTH
+            )
             writer.write(f"{head} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        try:
             first = await reader.readuntil(b"\r\n\r\n")
             status = first.split(b" ", 2)[1]
             if status == b"204":
@@ -134,8 +142,8 @@ class Crowd:
 
     async def live(self, number: int, identity: bytes) -> None:
         """Be an agent: ask for keys, bring them to the daemon, tell, ask again; another gateway after a failure."""
-        context, after, at, tell = client_context(identity, self.trust), "", number, b""
         await asyncio.sleep(random.uniform(0, RAMP))
+        context, after, at, tell, failures = client_context(identity, self.trust), "", number, b"", 0
         while True:
             gateway = self.gateways[at % len(self.gateways)]
             try:
@@ -145,14 +153,16 @@ class Crowd:
                 answer = await self.ask(context, gateway, f"GET /v1/keyring{after and '?after='}{after}")
             except (OSError, EOFError) as error:
                 self.troubles[type(error).__name__] += 1
-                at += 1
-                await asyncio.sleep(random.uniform(0.5, 1.0))
+                at, failures = at + 1, failures + 1
+                await asyncio.sleep(random.uniform(0.5, 1.0) * 2 ** min(failures, 6))
                 continue
+            failures = 0
             if answer:
                 self.got.append(time.monotonic())
-                after = json.loads(answer)["revision"]
-                await asyncio.sleep(random.uniform(1.0, 5.0))
-                tell = Report(after, (1, 2, 3), None).encode()
+                first, after = not after, json.loads(answer)["revision"]
+                if not first:
+                    await asyncio.sleep(random.uniform(*DAEMON))
+                    tell = Report(after, (1, 2, 3), None).encode()
 
 
 def run_agents(pipe: Connection, identities: Identities, trust: bytes, gateways: list[tuple[str, int]]) -> None:
@@ -186,27 +196,33 @@ def spend(pipes: list[Connection], seconds: float) -> None:
     print(f"  {took:.0f} s: {cores} cores, {held} MiB (before: {after[0][2]:.0f}), reports {[e[3] for e in after]}")
 
 
-def take(pipe: Connection) -> list[float]:
-    pipe.send("told")
-    got, troubles = pipe.recv()
-    print(f"  {len(got)} had keys; troubles {dict(troubles)}")
-    return sorted(got)
+def take(crowds: list[Connection]) -> list[float]:
+    """Return when agents had keys since the last time."""
+    every: list[float] = []
+    for each in crowds:
+        each.send("told")
+        got, troubles = each.recv()
+        every += got
+        print(f"  {len(got)} had keys; troubles {dict(troubles)}")
+    return sorted(every)
 
 
-def measure(pipes: list[Connection], crowd: Connection, agents: int, rotations: int) -> None:
+def measure(pipes: list[Connection], crowds: list[Connection], agents: int, rotations: int) -> None:
     print("they come")
-    spend(pipes, RAMP + 15)
-    take(crowd)
+    come = 0
+    while come < agents:
+        spend(pipes, RAMP / 2)
+        come += len(take(crowds))
     print("they wait")
     spend(pipes, WAITING)
-    take(crowd)
+    take(crowds)
     for _ in range(rotations):
         began = time.monotonic()
         for each in pipes:
             each.send("rotate")
         print("keys rotate")
         spend(pipes, SPREADING)
-        spread = [each - began for each in take(crowd)]
+        spread = [each - began for each in take(crowds)]
         cuts = statistics.quantiles(spread, n=100)
         print(f"  {len(spread)} of {agents}: half {cuts[49]:.2f} s, 99 % {cuts[98]:.2f} s, the last {spread[-1]:.2f} s")
 
@@ -216,7 +232,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=5000)
     parser.add_argument("--backends", type=int, default=2000)
     parser.add_argument("--gateways", type=int, default=3)
-    parser.add_argument("--rotations", type=int, default=2)
+    parser.add_argument("--rotations", type=int, default=1)
     stated = parser.parse_args()
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
@@ -237,9 +253,9 @@ def main() -> None:
         pipes = [start(run_gateway, state, stated.backends) for _ in range(stated.gateways)]
         addresses = [each.recv() for each in pipes]
         trust = authority.load_or_create(store, time.time()).pem
-        crowd = start(run_agents, identities, trust, addresses)
-        measure(pipes, crowd, stated.agents, stated.rotations)
-        for each in (*pipes, crowd):
+        crowds = [start(run_agents, identities[part::CROWDS], trust, addresses) for part in range(CROWDS)]
+        measure(pipes, crowds, stated.agents, stated.rotations)
+        for each in (*pipes, *crowds):
             each.send("end")
         for process in processes:
             process.join()
