@@ -7,8 +7,6 @@ from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from tests.interop.cluster import sites
 from tests.interop.lab import wait_until, working_directory
 from tests.interop.load import load
@@ -53,7 +51,6 @@ def leaders(running):
     return {each.cluster()["leader"] for each in running.running}
 
 
-@pytest.mark.timeout(240)
 def test_the_leaders_timer_rotates_once_for_all_though_clocks_differ():
     with ExitStack() as stack:
         programs = stack.enter_context(shifted())
