@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from ntspool.errors import ConflictError, LocalError, RemoteError, StateError
@@ -191,6 +192,8 @@ def _encode(roster: Roster) -> bytes:
     return json.dumps({"format": _FORMAT, "tokens": tokens, "agents": agents}, indent=1).encode() + b"\n"
 
 
+# Every call of every agent looks at the roster, and that of thousands takes 10 ms to read.
+@lru_cache(maxsize=1)
 def _decode(data: bytes) -> Roster:
     try:
         kept = json.loads(data)

@@ -94,12 +94,15 @@ def sites(
     networks: Mapping[str, Network] | None = None,
     home: Network | None = None,
     etcd_address: str = "127.0.0.1",
+    rotate: str = "off",
+    programs: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Sites]:
     """Run an etcd of three, the gateways, the backends and their agents, from when all of it works.
 
-    All is in the network `home`, but the gateways that `networks` has by their names; these no agent asks.
+    All is in the network `home`, but the gateways that `networks` has by their names; these no agent asks. `programs`
+    are what gateways run that are not the plain ntspool.
     """
-    home, networks = home or here(), networks or {}
+    home, networks, programs = home or here(), networks or {}, programs or {}
     with etcd(3, home, etcd_address) as shared, ExitStack() as stack:
         made = Sites(shared)
         for name in names:
@@ -113,11 +116,12 @@ def sites(
             pool.config.write_text(pool.config.read_text().replace("workers: 2", "workers: 1"))
             with pool.config.open("a") as config:
                 config.write(
-                    f"keys: {{rotate: off, life: {life:g}s, encryption_key: {key}}}\n"
+                    f"keys: {{rotate: {rotate}, life: {life:g}s, encryption_key: {key}}}\n"
                     f'control: {{listen: ["127.0.0.1:{control}"]}}\n'
                     f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}}}\n"
                 )
-            made.sites[name] = Site(pool, life, control, stack, name=name)
+            program = programs.get(name, Site.program)
+            made.sites[name] = Site(pool, life, control, stack, program=program, name=name)
         first = made.sites[names[0]]
         made.near = [name for name in names if name not in networks]
         for each in members:

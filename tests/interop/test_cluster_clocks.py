@@ -1,0 +1,92 @@
+"""Gateways whose clocks differ by seconds, and whose keys rotate by the timer of whichever of them leads."""
+
+import struct
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from tests.interop.cluster import sites
+from tests.interop.lab import wait_until, working_directory
+from tests.interop.load import load
+from tests.interop.pool import Member
+from tests.interop.rotating import PATIENCE, unix_time
+
+SHIFTS = {"north": 4.0, "south": -3.0, "west": 0.0}
+"""Seconds by which each gateway's clock is wrong."""
+
+ROTATE, LIFE = 5.0, 1.5
+CHRONYDS = [Member(f"ntp-{n}", (f"127.0.0.{40 + n}",)) for n in (1, 2, 3)]
+
+
+@contextmanager
+def shifted():
+    """Have for every gateway the words that run it by its own clock, and in a hurry."""
+    with working_directory() as directory:
+        programs = {}
+        for name, shift in SHIFTS.items():
+            clock = directory / name
+            clock.write_bytes(struct.pack("@d", shift))
+            path = Path(__file__).with_name("shifted")
+            program = (sys.executable, "-m", "tests.interop.hurried")
+            programs[name] = ("env", f"PYTHONPATH={path}", f"NTSPOOL_SHIFT={clock}", *program)
+        yield programs
+
+
+def rotations(running):
+    """Return when, by whom and to which epoch the keys were rotated, by the right time."""
+    logs = ((name, line) for name in SHIFTS for line in running[name].log("gateway", "keys rotated"))
+    return sorted((unix_time(line), name, line["epoch"]) for name, line in logs)
+
+
+def wait_for_rotations(running, by, count):
+    def done():
+        return sum(name == by for _, name, _ in rotations(running)) >= count
+
+    wait_until(f"{count} rotations by {by}", done, count * ROTATE + PATIENCE)
+
+
+def leaders(running):
+    return {each.cluster()["leader"] for each in running.running}
+
+
+def test_the_leaders_timer_rotates_once_for_all_though_clocks_differ():
+    with ExitStack() as stack:
+        programs = stack.enter_context(shifted())
+        running = stack.enter_context(sites(CHRONYDS, life=LIFE, rotate=f"{ROTATE:g}s", programs=programs))
+        told = running["north"].status()["now"] - running["south"].status()["now"]
+        assert told > 4.0
+        loads = [stack.enter_context(load(each.pool, clients=10, life=LIFE)) for each in running.sites.values()]
+
+        first = running.leader()
+        began = time.time()
+        wait_for_rotations(running, first, len(rotations(running)) + 2)
+        assert leaders(running) == {first}
+        assert {name for when, name, _ in rotations(running) if when > began} == {first}
+        # Its successor's clock is another one: the next rotation comes the sooner or the later for that.
+        running[first].kill("gateway")
+        running.wait("another to lead", lambda: leaders(running) <= SHIFTS.keys() - {first}, PATIENCE)
+        second = running.leader()
+        wait_for_rotations(running, second, 2)
+        check_that_there_was_one_an_interval(running, first, second)
+        running[first].start_gateway()
+        running.agree()
+        assert leaders(running) == {second}
+
+        for each in loads:
+            report = each.settle()
+            assert report.failures == []
+            assert sum(report.answered.values()) > 50
+        running.agree()
+
+
+def check_that_there_was_one_an_interval(running, first, second):
+    """Each epoch was made once, and those of one gateway by its own clock: an interval apart."""
+    made = rotations(running)
+    epochs = [epoch for *_, epoch in made]
+    assert epochs == list(range(epochs[0], epochs[0] + len(epochs)))
+    for (before, earlier, _), (after, later, _) in pairwise(made):
+        if earlier == later:
+            assert after - before > ROTATE - 0.5, (earlier, made)
+    assert {name for _, name, _ in made} == {first, second}
