@@ -18,6 +18,18 @@ CERTIFICATE = Certificate(b"the chain", b"private key")
 PEER = FixedKey("ntp1.example", "secret token", ca=b"private authority")
 KEEPER = Serving(replace(BACKEND, cookies=PEER), (), None)
 SNAPSHOT = Snapshot(1, (CERTIFICATE,), SessionRules(5.0, 100), LogSettings(), (SERVING, KEEPER))
+VALUES = (
+    BACKEND,
+    PEER,
+    SERVING,
+    SERVING.up[0],
+    V4,
+    CERTIFICATE,
+    SNAPSHOT,
+    SNAPSHOT.rules,
+    SNAPSHOT.log,
+    SNAPSHOT.selection,
+)
 
 
 def test_a_family_is_its_ip_version():
@@ -32,21 +44,7 @@ def test_secrets_are_not_shown():
     assert "secret" not in shown
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        BACKEND,
-        PEER,
-        SERVING,
-        SERVING.up[0],
-        V4,
-        CERTIFICATE,
-        SNAPSHOT,
-        SNAPSHOT.rules,
-        SNAPSHOT.log,
-        SNAPSHOT.selection,
-    ],
-)
+@pytest.mark.parametrize("value", VALUES)
 def test_values_cannot_change(value):
     for each in fields(value):
         with pytest.raises(FrozenInstanceError):
@@ -58,19 +56,7 @@ def test_values_cannot_change(value):
 
 def test_every_value_is_covered_here():
     made_here = {each for each in vars(model).values() if is_dataclass(each) and each.__module__ == model.__name__}
-    values = (
-        BACKEND,
-        PEER,
-        SERVING,
-        SERVING.up[0],
-        V4,
-        CERTIFICATE,
-        SNAPSHOT,
-        SNAPSHOT.rules,
-        SNAPSHOT.log,
-        SNAPSHOT.selection,
-    )
-    assert made_here == {type(value) for value in values}
+    assert made_here == {type(value) for value in VALUES}
 
 
 def test_clients_addresses_are_logged_on_request_only():
