@@ -54,13 +54,14 @@ def lines(pool: Pool, event: str, backend: str, since: float, address: str | Non
 def check_that_it_is_found(
     pool: Pool, victim: str, cause: str, since: float, within: float, address: str | None = None
 ) -> float:
-    """Wait until a backend is DOWN that began to fail at `since`, and return when; `cause` is how its cause begins.
+    """Wait until a backend is DOWN that began to fail at `since`, and return when; its cause names `cause`.
 
     `within` EVIDENT seconds it must be by the first sign of that, within SILENT ones by `fall` misses.
     """
     down = lambda: lines(pool, "backend DOWN", victim, since, address)  # noqa: E731
     found = wait_until(f"{victim} to be DOWN", down, 2 * within)[0]
-    assert found["cause"].startswith(cause)
+    # A probe that was under way may have met the trouble with its second cookie only, and says so first.
+    assert cause in found["cause"]
     assert when(found) - since < within
     earlier = [each for each in lines(pool, "check", victim, since, found["address"]) if when(each) < when(found)]
     if within == EVIDENT:
