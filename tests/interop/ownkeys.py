@@ -5,17 +5,28 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from ntspool.app.throwaway import Authority
 from ntspool.pool.model import FIXED_KEY
 from tests.interop.daemons import Daemon, OwnKe, endpoint, ntpd_rs
-from tests.interop.lab import free_port, working_directory
+from tests.interop.lab import free_port, wait_until, working_directory
 from tests.interop.pool import Member
 
+MEASUREMENTS = 10
+"""After so many ntpd-rs knows how fast its clock runs; before, it tells of a great root dispersion now and then."""
 
-def following(member: Member) -> partial[AbstractContextManager[Daemon]]:
-    """Return what runs an ntpd-rs with the time of another member: without any, it calls itself unsynchronised."""
-    return partial(ntpd_rs, source=endpoint(member.addresses[0], member.port))
+
+def following(member: Member) -> Callable[..., AbstractContextManager[Daemon]]:
+    """Return what runs an ntpd-rs that has the time of another member: without any, it calls itself unsynchronised."""
+
+    @contextmanager
+    def run(*places: Any, **settings: Any) -> Iterator[Daemon]:
+        with ntpd_rs(*places, source=endpoint(member.addresses[0], member.port), **settings) as daemon:
+            wait_until("ntpd-rs to know its clock", lambda: daemon.log().count("Offset:") >= MEASUREMENTS)
+            yield daemon
+
+    return run
 
 
 def own_ke(*addresses: str) -> OwnKe:
