@@ -78,7 +78,7 @@ def lay_out(desk: KeyDesk, keys: keyring.Keyring, backends: int) -> None:
     deliveries = {}
     for name in (f"ntp-{number}.example.com" for number in range(backends)):
         held = keys.keys(name, CookieFormat.CHRONY)
-        told = b"".join(key.id.to_bytes(4, "big") + key.secret for key in held.keys)
+        told = b"".join(key.id.to_bytes(4, "big") + key.secret.reveal() for key in held.keys)
         deliveries[name] = Delivery(sha256(told).hexdigest()[:16], CookieFormat.CHRONY, held)
     desk.publish(deliveries)
 

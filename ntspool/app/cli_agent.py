@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from ntspool.wire.secret import Secret
+
 STATE = Path("/var/lib/ntspool-agent")
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -76,7 +78,7 @@ def enroll(context: click.Context, token: str, gateways: tuple[str, ...], state:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--gateway") from error
     reads = token == "-"  # noqa: S105  -- the word for standard input
-    backend = asyncio.run(enrol(parsed, sys.stdin.readline().strip() if reads else token, state))
+    backend = asyncio.run(enrol(parsed, Secret((sys.stdin.readline().strip() if reads else token).encode()), state))
     click.echo(f"enrolled as the agent of {backend}; its certificate is in {state}")
 
 

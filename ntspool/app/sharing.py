@@ -15,6 +15,7 @@ from ntspool.net.etcd import EtcdSettings
 from ntspool.net.mirror import Shared
 from ntspool.net.remote import Remote, RemoteStore
 from ntspool.net.store import FileStore, Store
+from ntspool.wire.secret import NO_SECRET, Secret
 
 BACKENDS = config.SHARED_BACKENDS
 """The entry with the backends, as in backends.yaml, once somebody has taken them in."""
@@ -50,7 +51,7 @@ def etcd_settings(stated: config.Store) -> EtcdSettings:
         endpoints=stated.etcd,
         prefix=stated.prefix,
         user=stated.user or "",
-        password=_password(stated.password) if stated.password else "",
+        password=_password(stated.password) if stated.password else NO_SECRET,
         tls=_tls(stated),
     )
 
@@ -105,7 +106,7 @@ def _tls(stated: config.Store) -> ssl.SSLContext | None:
     return context
 
 
-def _password(path: Path) -> str:
+def _password(path: Path) -> Secret:
     try:
         with path.open("rb") as file:
             text = file.read(_LONGEST_PASSWORD).decode().strip()
@@ -113,8 +114,8 @@ def _password(path: Path) -> str:
             raise StateError(f"{path} is open to every user; chmod o= it, and give the user a new password")
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise StateError(f"{path} holds no password: it is not UTF-8") from error
+    except UnicodeDecodeError:  # no cause: it would hold the password
+        raise StateError(f"{path} holds no password: it is not UTF-8") from None
     if not text:
         raise StateError(f"{path} holds no password: it is empty")
-    return text
+    return Secret(text.encode())

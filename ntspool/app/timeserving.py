@@ -25,6 +25,7 @@ from ntspool.pool import ownkeys
 from ntspool.pool.backendke import BackendKe
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
+from ntspool.wire.secret import Secret
 
 _LOOK_INTERVAL = 60.0
 
@@ -88,7 +89,7 @@ class Desk:
         self._exchanging = exchanging
         self._server = server
         self.context: ServerContext
-        self._tokens: tuple[str, ...]
+        self._tokens: tuple[Secret, ...]
         self._load()
 
     @property
@@ -110,7 +111,7 @@ class Desk:
         self.context, self._tokens = server_context([certificate]), tokens
 
 
-def read_tokens(path: Path) -> tuple[str, ...]:
+def read_tokens(path: Path) -> tuple[Secret, ...]:
     """Return the tokens in a file, one a line; raises StateError, quoting none, when one is no token."""
     try:
         with path.open("rb") as file:
@@ -122,7 +123,7 @@ def read_tokens(path: Path) -> tuple[str, ...]:
     for number, line in enumerate(lines, start=1):
         if line and (len(line) < SHORTEST or not all("!" <= each <= "~" for each in line)):
             raise StateError(f"{path}:{number}: expected a token of at least {SHORTEST} printable ASCII characters")
-    return tuple(filter(None, lines))
+    return tuple(Secret(line.encode()) for line in lines if line)
 
 
 def renew(path: Path, now: float) -> None:
@@ -131,7 +132,7 @@ def renew(path: Path, now: float) -> None:
     if keys is None and path.exists():
         raise StateError(f"{path} is no key file of ntspool's; move it away to have one made")
     if keys is None or now - path.stat().st_mtime >= ownkeys.LIFE:
-        keys = ownkeys.following(keys, os.urandom(ownkeys.SECRET_LENGTH))
+        keys = ownkeys.following(keys, Secret(os.urandom(ownkeys.SECRET_LENGTH)))
         keyfile.install(path, CookieFormat.NTSPOOL, keys, now, keyfile.owners_only(path.parent))
 
 

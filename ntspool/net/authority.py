@@ -1,7 +1,7 @@
 """The pool's internal certificate authority: it vouches for agents to gateways and for gateways to agents."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from ntspool.errors import ConflictError, StateError, WireError
 from ntspool.net.sealed import Seal
 from ntspool.net.store import Store
+from ntspool.wire.secret import Secret
 
 ENTRY = "authority"
 
@@ -42,7 +43,7 @@ class Authority:
     """The authority's certificate and private key; `load_or_create` makes it."""
 
     certificate: x509.Certificate
-    _key: ec.EllipticCurvePrivateKey = field(repr=False)
+    _key: ec.EllipticCurvePrivateKey
 
     @property
     def pem(self) -> bytes:
@@ -68,13 +69,13 @@ class Authority:
         names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(_AGENT_URI + backend)])
         return self._sign(builder, names, ExtendedKeyUsageOID.CLIENT_AUTH)
 
-    def issue_control(self, now: float) -> bytes:
-        """Return the private key and certificate of a control port, in one PEM text. Secret."""
+    def issue_control(self, now: float) -> Secret:
+        """Return the private key and certificate of a control port, in one PEM text."""
         key = ec.generate_private_key(ec.SECP256R1())
         serial = x509.random_serial_number()
         builder = _builder(CONTROL_NAME, key.public_key(), serial, now, CONTROL_LIFE)
         names = x509.SubjectAlternativeName([x509.DNSName(CONTROL_NAME)])
-        return _private_pem(key) + self._sign(builder, names, ExtendedKeyUsageOID.SERVER_AUTH)
+        return Secret(_private_pem(key) + self._sign(builder, names, ExtendedKeyUsageOID.SERVER_AUTH))
 
     def _sign(
         self, builder: x509.CertificateBuilder, names: x509.SubjectAlternativeName, usage: x509.ObjectIdentifier
@@ -120,11 +121,11 @@ def agent_of(certificate: x509.Certificate) -> str:
     return uris[0].removeprefix(_AGENT_URI)
 
 
-def make_request() -> tuple[bytes, bytes]:
-    """Return a new private key (PEM, secret) and the request (PEM) for its certificate; an agent calls this."""
+def make_request() -> tuple[Secret, bytes]:
+    """Return a new private key (PEM) and the request (PEM) for its certificate; an agent calls this."""
     key = ec.generate_private_key(ec.SECP256R1())
     csr = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, SHA256())
-    return _private_pem(key), csr.public_bytes(Encoding.PEM)
+    return Secret(_private_pem(key)), csr.public_bytes(Encoding.PEM)
 
 
 def read_csr(csr: bytes) -> ec.EllipticCurvePublicKey:

@@ -16,6 +16,7 @@ from OpenSSL import SSL, crypto
 
 from ntspool.errors import CertificateError
 from ntspool.pool.model import Certificate
+from ntspool.wire.secret import Secret
 
 ALPN_NTSKE = b"ntske/1"
 
@@ -36,7 +37,7 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     Raises CertificateError when one cannot be read, is no such thing, when others may read the key, when the two do
     not belong together, or when OpenSSL finds them too weak.
     """
-    certificate = Certificate(_read(chain), _read(key, secret=True))
+    certificate = Certificate(_read(chain), Secret(_read(key, secret=True)))
     try:
         leaf = _chain(certificate)[0]
     except (ValueError, IndexError) as error:
@@ -211,7 +212,7 @@ def _chain(certificate: Certificate) -> list[x509.Certificate]:
 
 
 def _private_key(certificate: Certificate) -> _PrivateKey:
-    key = load_pem_private_key(certificate.key, password=None)
+    key = load_pem_private_key(certificate.key.reveal(), password=None)
     if not isinstance(key, _PrivateKey):
         raise TypeError(f"{type(key).__name__} is no key for TLS 1.3")
     if isinstance(key, EllipticCurvePrivateKey) and not isinstance(key.curve, _CURVES):

@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 import dns.exception
@@ -11,6 +12,7 @@ import dns.name
 import dns.tsig
 
 from ntspool.errors import StateError
+from ntspool.wire.secret import Secret
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha1")
 """What servers take today; hmac-md5 is not among it."""
@@ -21,7 +23,20 @@ _KEY = re.compile(r'\s*key\s+"?([^\s"{;]+)"?\s*\{(.*?)\}\s*;?\s*', re.DOTALL)
 _CLAUSE = re.compile(r'\s*(algorithm|secret)\s+"?([^\s";]+)"?\s*')
 
 
-def read_key(path: Path) -> dns.tsig.Key:
+@dataclass(frozen=True, slots=True)
+class TsigKey:
+    """A key by its `name`, as a domain name, and its `algorithm`, one of ALGORITHMS."""
+
+    name: str
+    algorithm: str
+    secret: Secret
+
+    def opened(self) -> dns.tsig.Key:
+        """Return the key as dnspython takes it: not to be kept, for it shows itself to whoever prints it."""
+        return dns.tsig.Key(self.name, self.secret.reveal(), self.algorithm)
+
+
+def read_key(path: Path) -> TsigKey:
     """Return the key in the file at `path`; raises StateError with what to mend, which never has the secret in it."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for its writer
@@ -40,7 +55,7 @@ def read_key(path: Path) -> dns.tsig.Key:
 _WANTED = 'a key file as tsig-keygen writes it: key "NAME" { algorithm hmac-sha256; secret "BASE64"; };'
 
 
-def _parse(path: Path, text: str) -> dns.tsig.Key:
+def _parse(path: Path, text: str) -> TsigKey:
     found = _KEY.fullmatch(text)
     clauses = [_CLAUSE.fullmatch(each) for each in found[2].split(";") if each.strip()] if found else []
     said = {each[1]: each[2] for each in clauses if each}
@@ -50,7 +65,7 @@ def _parse(path: Path, text: str) -> dns.tsig.Key:
     if algorithm not in ALGORITHMS:
         raise StateError(f"{path} has a key for {algorithm}; servers and ntspool take {', '.join(ALGORITHMS)}")
     try:
-        secret = base64.b64decode(said["secret"], validate=True)
-        return dns.tsig.Key(dns.name.from_text(found[1].lower()), secret, dns.name.from_text(algorithm))
+        secret = Secret(base64.b64decode(said["secret"], validate=True))
+        return TsigKey(dns.name.from_text(found[1].lower()).to_text(omit_final_dot=True), algorithm, secret)
     except (dns.exception.DNSException, ValueError):  # no cause: it would show the secret
         raise StateError(f"{path} is not {_WANTED}") from None

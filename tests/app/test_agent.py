@@ -398,5 +398,5 @@ def test_nothing_secret_is_logged(tmp_path, capfd):
     logged = "".join(capfd.readouterr())
     assert "key file written" in logged
     for key in at(10).keys + at(12).keys:
-        assert key.secret.hex() not in logged
-        assert repr(key.secret)[2:-1] not in logged
+        assert key.secret.reveal().hex() not in logged
+        assert repr(key.secret.reveal())[2:-1] not in logged

@@ -72,7 +72,7 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
     assert Embedded(keys).installed() == four(6)
     logged = log.read_text()
     assert '"event": "agent stopped"' in logged
-    assert not any(key.secret.hex() in logged for key in four(6).keys)
+    assert not any(key.secret.reveal().hex() in logged for key in four(6).keys)
 
 
 def test_an_agent_that_nobody_enrolled_says_so(tmp_path):

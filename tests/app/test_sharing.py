@@ -9,6 +9,7 @@ from ntspool.app.sharing import command_store, etcd_settings
 from ntspool.config import Store
 from ntspool.errors import StateError
 from ntspool.net.store import FileStore
+from ntspool.wire.secret import Secret
 from tests.app.pool import lay_out
 
 ENDPOINTS = ("https://127.0.0.1:2379",)
@@ -30,7 +31,12 @@ def secret(tmp_path, contents, mode=0o600):
 def test_what_is_stated_is_what_is_asked(tmp_path, pki):
     password = secret(tmp_path, b"good-word\n")
     made = etcd_settings(store(user="gateway", password=password, ca=pki.ca, prefix="/p/"))
-    assert (made.endpoints, made.prefix, made.user, made.password) == (ENDPOINTS, "/p/", "gateway", "good-word")
+    assert (made.endpoints, made.prefix, made.user, made.password) == (
+        ENDPOINTS,
+        "/p/",
+        "gateway",
+        Secret(b"good-word"),
+    )
     assert made.tls.verify_mode == ssl.CERT_REQUIRED
     assert "good-word" not in repr(made)
     assert etcd_settings(store(etcd=("http://127.0.0.1:2379",))).tls is None

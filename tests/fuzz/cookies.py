@@ -5,13 +5,16 @@ from ntspool.pool.ciphers import cipher_for
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, CookieJar, ServerKey, key_id
 from ntspool.pool.keyfiles import KeySet
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target
 from tests.fuzz.packets import ASSOCIATIONS
 
 
 def key_set(cookie_format):
     length = SERVER_AEAD[cookie_format].key_length
-    return KeySet(tuple(ServerKey(n % 2**32, bytes([n % 256]) * length) for n in range(2**32 - 2, 2**32 + 2)), 2)
+    return KeySet(
+        tuple(ServerKey(n % 2**32, Secret(bytes([n % 256]) * length)) for n in range(2**32 - 2, 2**32 + 2)), 2
+    )
 
 
 def start_of_plaintext(cookie_format, aead):
@@ -45,7 +48,7 @@ def sealed_cookie_target(cookie_format):
     jar = CookieJar(cookie_format, keys.keys, keys.current)
     key, nonce = jar.mint(ASSOCIATIONS[0], bytes(16))[:4], bytes(16)
     associated = {CookieFormat.NTPSEC: key + nonce, CookieFormat.NTSPOOL: key}.get(cookie_format, b"")
-    cipher = cipher_for(SERVER_AEAD[cookie_format], keys.keys[keys.current].secret)
+    cipher = cipher_for(SERVER_AEAD[cookie_format], keys.keys[keys.current].secret.reveal())
     samples = [start_of_plaintext(cookie_format, aead) + bytes(2 * aead.key_length) for aead in Aead]
 
     def check(plaintext, _):

@@ -16,6 +16,7 @@ from ntspool.net.dns import MALFORMED, MOST_RECORDS, read
 from ntspool.net.keydesk import Delivery
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.resolving import RecordType
+from ntspool.wire.secret import Secret
 from tests.fuzz.cookies import key_set
 from tests.fuzz.engine import Target
 from tests.net.test_admin import Verbs
@@ -109,7 +110,9 @@ def check_dns_answer(data, _):
 
 
 TARGETS = [
-    Target("enrolment", 3_000, [controlmessages.Enrolment("token", b"-----BEGIN\n").encode()], check_enrolment),
+    Target(
+        "enrolment", 3_000, [controlmessages.Enrolment(Secret(b"token"), b"-----BEGIN\n").encode()], check_enrolment
+    ),
     Target("agent's report", 5_000, [controlmessages.Report("7", (1, 2), "no\x1b[2J").encode()], check_report),
     Target("delivery of keys", 5_000, DELIVERIES, check_delivery),
     Target("admin command", 2_000, BODIES, check_command),

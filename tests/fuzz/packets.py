@@ -12,15 +12,16 @@ from ntspool.pool.responder import Responder
 from ntspool.wire import ntp
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import Authenticator, ExtensionField, FieldType, Header, Mode, Packet
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target, field_lengths
 
 UID, TRANSMIT = bytes(range(32)), 77
 UID_FIELD = ExtensionField(FieldType.UNIQUE_IDENTIFIER, UID)
 CLIENT = Header(Mode.CLIENT, transmit_timestamp=TRANSMIT)
 SERVER = Header(Mode.SERVER, stratum=2, origin_timestamp=TRANSMIT)
-KEYS = [ServerKey(number, bytes([number]) * 32) for number in range(4)]
+KEYS = [ServerKey(number, Secret(bytes([number]) * 32)) for number in range(4)]
 JAR = CookieJar(CookieFormat.NTSPOOL, KEYS, 2)
-ASSOCIATIONS = [Association(aead, b"\1" * aead.key_length, b"\2" * aead.key_length) for aead in Aead]
+ASSOCIATIONS = [Association(aead, Secret(b"\1" * aead.key_length), Secret(b"\2" * aead.key_length)) for aead in Aead]
 COOKIES = {association: JAR.mint(association, bytes(16)) for association in ASSOCIATIONS}
 
 
@@ -49,7 +50,7 @@ PLAINTEXTS = [
     ntp.encode_fields(FIELDS[2:] * 9),
 ]
 NTS_REQUESTS = [request_of(each, placeholders).data for each in ASSOCIATIONS for placeholders in (0, 2, 7)]
-NTS_RESPONSES = [sealed(each, each.s2c, SERVER, [UID_FIELD], COOKIES_PLAINTEXT) for each in ASSOCIATIONS]
+NTS_RESPONSES = [sealed(each, each.s2c.reveal(), SERVER, [UID_FIELD], COOKIES_PLAINTEXT) for each in ASSOCIATIONS]
 PLAIN = [
     ntp.encode_packet(Packet(header, fields, mac))
     for header in (CLIENT, SERVER, Header(Mode.SERVER, reference_id=b"NTSN", origin_timestamp=TRANSMIT))
@@ -84,14 +85,14 @@ def check_request(data, _):
 
 def check_sealed_response(plaintext, rng):
     association = rng.choice(ASSOCIATIONS)
-    data = sealed(association, association.s2c, SERVER, [UID_FIELD], plaintext)
+    data = sealed(association, association.s2c.reveal(), SERVER, [UID_FIELD], plaintext)
     assert isinstance(nts.read_response(request_of(association), data), nts.Response | nts.Refused)
 
 
 def check_sealed_request(plaintext, rng):
     association = rng.choice(ASSOCIATIONS)
     fields = [UID_FIELD, ExtensionField(FieldType.NTS_COOKIE, COOKIES[association])]
-    data = sealed(association, association.c2s, CLIENT, fields, plaintext)
+    data = sealed(association, association.c2s.reveal(), CLIENT, fields, plaintext)
     opened = nts.open_request(ntp.decode_packet(data), data, JAR.open)
     assert 1 <= opened.cookies_wanted <= 8
 

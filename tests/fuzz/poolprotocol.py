@@ -9,12 +9,18 @@ from ntspool.wire.exchange import ClientExchange
 from ntspool.wire.messages import NO_COMMON_AEAD, Response, error_refusal
 from ntspool.wire.poolexchange import MAX_ANSWER, BackendExchange, PoolExchange
 from ntspool.wire.poolprotocol import FixedKeyAnswer, FixedKeyRequest, Support, SupportQuery
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target, record_lengths
 from tests.fuzz.negotiation import REQUEST, check_exchange
 
-QUERY = SupportQuery("f0" * 32)
-FIXED = FixedKeyRequest("f0" * 32, 15, bytes(32), bytes(32))
-QUESTIONS = [QUERY.encode(), FIXED.encode(), FixedKeyRequest(None, 17, bytes(64), bytes(64), False).encode()]
+TOKEN = Secret(b"f0" * 32)
+QUERY = SupportQuery(TOKEN)
+FIXED = FixedKeyRequest(TOKEN, 15, Secret(bytes(32)), Secret(bytes(32)))
+QUESTIONS = [
+    QUERY.encode(),
+    FIXED.encode(),
+    FixedKeyRequest(None, 17, Secret(bytes(64)), Secret(bytes(64)), False).encode(),
+]
 SUPPORT_ANSWERS = [
     Support((0,), ((15, 32), (17, 64)), keep_alive=True).encode(),
     Support((0, 0x8001), ((30, 16),)).encode(),

@@ -25,6 +25,7 @@ from ntspool.pool.proofs import accepted
 from ntspool.pool.responder import ReplyKind, Responder
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import decode_packet
+from ntspool.wire.secret import Secret
 from tests.net.scripted import scripted
 from tests.waiting import until
 
@@ -287,7 +288,9 @@ def test_one_that_panic_keeps_up_is_asked_under_older_epochs_too():
     assert "backend DOWN" not in events
 
 
-@pytest.mark.parametrize("alien", [ServerKey(77, bytes(32)), KEYRING.epochs[0].key("ntp-1", Aead.AES_SIV_CMAC_256)])
+@pytest.mark.parametrize(
+    "alien", [ServerKey(77, Secret(bytes(32))), KEYRING.epochs[0].key("ntp-1", Aead.AES_SIV_CMAC_256)]
+)
 def test_nothing_is_minted_for_a_backend_while_it_mints_under_what_is_not_alive(alien):
     """It is UP and opens our cookies all the while."""
     server = Server(RINGS[1])
@@ -689,7 +692,7 @@ def test_a_pool_that_falls_silent_is_kept_and_that_is_said_once():
         await until(lambda: all(each.shown == "UP 3/3" for each in checker.status()))
         assert checker.panicking == {4}
         assert all(checker.up(backend) for backend in backends)
-        servers[0].mint_under(ServerKey(77, bytes(32)))
+        servers[0].mint_under(ServerKey(77, Secret(bytes(32))))
         for server in servers:
             server.silent = False
         await until(lambda: not checker.panicking)
