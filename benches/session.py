@@ -154,7 +154,11 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=3000)
     options = parser.parse_args()
     pair = [(options.kebench / name).read_bytes() for name in ("cert.pem", "key.pem")]
-    context, negotiator, random = server_context([Certificate(pair[0], Secret(pair[1]))]), Negotiator(fleet()), RandomBytes()
+    context, negotiator, random = (
+        server_context([Certificate(pair[0], Secret(pair[1]))]),
+        Negotiator(fleet()),
+        RandomBytes(),
+    )
     if not isinstance(context, fastssl.FastContext):
         parser.error("the fast way of TLS does not serve here")
     log, bare = SessionLog(LogSettings(format="json"), lambda _: None), Bare(context.native)

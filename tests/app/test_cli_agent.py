@@ -46,7 +46,7 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
             control_port(tmp_path) as port,
             TimeServer([("127.0.0.1", 0)], keys, 3, poll_interval=0.05) as server,
         ):
-            words = ("--state", state, "enroll", port.token("ntp-1"), "--gateway", port.gateway)
+            words = ("--state", state, "enroll", port.token("ntp-1").reveal().decode(), "--gateway", port.gateway)
             enrolled = await asyncio.to_thread(_run, *words)
             assert (enrolled.returncode, enrolled.stderr) == (0, "")
             assert enrolled.stdout == f"enrolled as the agent of ntp-1; its certificate is in {state}\n"

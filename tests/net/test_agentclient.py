@@ -16,6 +16,7 @@ from ntspool.net.mutualtls import server_context
 from ntspool.net.store import FileStore
 from ntspool.net.system import listen
 from ntspool.pool.cookies import CookieFormat
+from ntspool.wire.secret import Secret
 from tests.net.controlport import control_port, delivery, no_sleep
 from tests.waiting import until
 
@@ -176,7 +177,7 @@ def test_a_token_is_good_once_and_a_second_enrolment_replaces_the_first(tmp_path
 def test_a_token_that_is_none_is_sent_nowhere(tmp_path):
     async def scene(port):
         with pytest.raises(LocalError, match="copy all of it"):
-            await enrol([port.gateway], port.token()[:-4], tmp_path / "agent")
+            await enrol([port.gateway], Secret(port.token().reveal()[:-4]), tmp_path / "agent")
         return port.logs
 
     assert run(tmp_path, scene)[1] == []

@@ -42,7 +42,8 @@ def test_secrets_are_not_shown():
     assert "the chain" in shown
     assert "ntp1" in shown
     assert "private" not in shown
-    assert "secret" not in shown
+    assert "cookie secret" not in shown
+    assert "secret token" not in shown
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -152,7 +152,7 @@ def test_nak_for_a_cookie_of_another_format(cookie_format):
 
 @pytest.mark.parametrize("aead", Aead)
 def test_nak_for_an_authenticator_under_another_key(aead):
-    check_nak(request_of(association_of(aead), c2s=bytes(aead.key_length)))
+    check_nak(request_of(association_of(aead), c2s=Secret(bytes(aead.key_length))))
 
 
 def test_nak_for_a_cookie_of_no_length_at_all():
