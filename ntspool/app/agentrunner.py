@@ -19,7 +19,7 @@ from ntspool.net.daemons.chronyconf import CONFIGURATION, ChronySetup, contradic
 from ntspool.net.daemons.embedded import Embedded
 from ntspool.net.daemons.local import LocalDaemon
 from ntspool.net.daemons.restarted import NtpdRs, Ntpsec
-from ntspool.net.system import set_up_logs
+from ntspool.net.system import forbid_core_dumps, set_up_logs
 from ntspool.net.systemd import Service
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
@@ -68,6 +68,7 @@ class LocalSetup:
 
 def run(state: Path, setup: LocalSetup) -> None:
     """Run the agent that was enrolled in `state` until SIGTERM or SIGINT; raises LocalError with what to mend."""
+    forbid_core_dumps()
     uvloop.run(_run(state, setup))
 
 

@@ -18,7 +18,7 @@ from ntspool.net.daemons import keyfile
 from ntspool.net.keserver import KeServer
 from ntspool.net.peertoken import SHORTEST
 from ntspool.net.servertls import ServerContext, server_context
-from ntspool.net.system import set_up_logs
+from ntspool.net.system import forbid_core_dumps, set_up_logs
 from ntspool.net.timeserver import TimeServer
 from ntspool.net.tls import read_certificate
 from ntspool.pool import ownkeys
@@ -55,6 +55,7 @@ class TimeServing:
 
 def run(serving: TimeServing) -> None:
     """Serve until SIGTERM or SIGINT; raises LocalError with what to mend."""
+    forbid_core_dumps()
     uvloop.run(_serve(serving))
 
 

@@ -1,6 +1,7 @@
 """What the operating system gives a process: logs to standard error, listening sockets."""
 
 import logging
+import resource
 import socket
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -58,6 +59,16 @@ class _Above:
         if logging.getLevelNamesMapping()[str(words["level"]).upper()] < self._level:
             raise structlog.DropEvent
         return words
+
+
+def forbid_core_dumps() -> None:
+    """Have the kernel write no image of this process, or of those that it starts, when one crashes: it holds keys.
+
+    The limit is one byte: Linux heeds 0 where a core is a file, and 1 also where it goes to a program (core(5)).
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    least = 0 if hard == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (least, least))
 
 
 def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:

@@ -114,7 +114,7 @@ async def only_siv_256(link, message):
         (way(on_keys=close), {}, "key exchange unreachable"),
         (way(on_keys=deviating("wrong AEAD")), {}, "malformed key exchange"),
         (way(on_keys=deviating("Error 2")), {}, "key exchange error (NTS-KE error 2)"),
-        (way(), {"token": "x" * 32}, "token refused"),
+        (way(), {"token": Secret(b"x" * 32)}, "token refused"),
         (way(), {"port": 1}, "key exchange unreachable (Connection refused)"),
         (way(), {"name": "elsewhere.test"}, "key exchange TLS failed (the server's certificate is not for else"),
         (way(), {"ca": None}, "key exchange TLS failed (certificate verify failed"),
@@ -198,7 +198,7 @@ def test_another_token_is_another_target(tmp_path, pki):
         await checker.watch([replace(backend, cookies=replace(backend.cookies, token=ke.token))])
         [status] = checker.status()
         assert (status.shown, status.probes) == ("UP", 1)
-        await checker.watch([replace(backend, cookies=replace(backend.cookies, token="t" * 20))])
+        await checker.watch([replace(backend, cookies=replace(backend.cookies, token=Secret(b"t" * 20)))])
         assert next(checker.status()).condition.health.failure.cause is Cause.KE_TOKEN
 
     watching(tmp_path, pki, scene)

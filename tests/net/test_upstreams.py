@@ -256,7 +256,7 @@ def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, caus
         ({"port": 1}, "key exchange unreachable", "Connection refused"),
         ({"name": "other.test"}, "key exchange TLS failed", "the server's certificate is not for other.test"),
         ({"ca": None}, "key exchange TLS failed", "certificate verify failed, its authority is not"),
-        ({"token": "x" * 32}, "token refused", "NTS-KE error 1"),
+        ({"token": Secret(b"x" * 32)}, "token refused", "NTS-KE error 1"),
         ({"host": "nowhere.invalid"}, "key exchange unreachable", "nowhere.invalid: "),
     ],
 )
