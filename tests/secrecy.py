@@ -21,12 +21,28 @@ from ntspool.pool.keyring import Keyring
 PIECE = 12
 """Bytes of a secret that are a leak: what is cut off after so many, or wrapped behind them, is found all the same."""
 
+_HEAD = 8
+
+
+class Search:
+    """A search for `secrets`; make one for many places."""
+
+    def __init__(self, secrets: Mapping[str, bytes]) -> None:
+        self._by_head: dict[bytes, list[tuple[str, bytes]]] = {}
+        for name, secret in secrets.items():
+            for form, written in forms(secret):
+                self._by_head.setdefault(written[:_HEAD], []).append((f"{name} as {form}", written))
+
+    def found(self, data: bytes) -> set[str]:
+        """Return which of the secrets are in `data`, each as `name as form`."""
+        # A look at each place of the data costs less than one look for each of thousands of forms.
+        heads = self._by_head.keys() & {data[at : at + _HEAD] for at in range(len(data) - _HEAD + 1)}
+        return {name for head in heads for name, written in self._by_head[head] if written in data}
+
 
 def found(secrets: Mapping[str, bytes], data: bytes) -> set[str]:
-    """Return what of `secrets` is in `data`, each as `name as form`."""
-    return {
-        f"{name} as {form}" for name, secret in secrets.items() for form, written in forms(secret) if written in data
-    }
+    """Return which of `secrets` are in `data`; see Search."""
+    return Search(secrets).found(data)
 
 
 @lru_cache(maxsize=4096)
@@ -129,6 +145,7 @@ def of_database(path: Path) -> bytes:
 
 def check(secrets: Mapping[str, bytes], places: Mapping[str, bytes]) -> None:
     """Fail with every place that one of the secrets is in, and which; never with the secret."""
-    leaks = {where: sorted(names) for where, data in places.items() if (names := found(secrets, data))}
+    search = Search(secrets)
+    leaks = {where: sorted(names) for where, data in places.items() if (names := search.found(data))}
     if leaks:
         raise AssertionError("\n".join(f"{where}: {', '.join(names)}" for where, names in sorted(leaks.items())))

@@ -14,6 +14,7 @@ from ntspool.net import authority, enrolment, keystore, turnstile
 from ntspool.net.etcd import EtcdSettings
 from ntspool.net.mirror import Shared
 from ntspool.net.remote import Remote, RemoteStore
+from ntspool.net.secretfile import read_secret
 from ntspool.net.store import FileStore, Store
 from ntspool.wire.secret import NO_SECRET, Secret
 
@@ -108,12 +109,7 @@ def _tls(stated: config.Store) -> ssl.SSLContext | None:
 
 def _password(path: Path) -> Secret:
     try:
-        with path.open("rb") as file:
-            text = file.read(_LONGEST_PASSWORD).decode().strip()
-        if path.stat().st_mode & 0o007:
-            raise StateError(f"{path} is open to every user; chmod o= it, and give the user a new password")
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+        text = read_secret(path).reveal().decode().strip()
     except UnicodeDecodeError:  # no cause: it would hold the password
         raise StateError(f"{path} holds no password: it is not UTF-8") from None
     if not text:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import stat
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ from ntspool.errors import LocalError, StateError
 from ntspool.net.daemons import keyfile
 from ntspool.net.keserver import KeServer
 from ntspool.net.peertoken import SHORTEST
+from ntspool.net.secretfile import read_secret
 from ntspool.net.servertls import ServerContext, server_context
 from ntspool.net.system import forbid_core_dumps, set_up_logs
 from ntspool.net.timeserver import TimeServer
@@ -114,13 +114,7 @@ class Desk:
 
 def read_tokens(path: Path) -> tuple[Secret, ...]:
     """Return the tokens in a file, one a line; raises StateError, quoting none, when one is no token."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-                raise StateError(f"{path} holds tokens and is accessible to others: chmod o= it")
-            lines = file.read().decode("ascii", "replace").split("\n")
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    lines = read_secret(path).reveal().decode("ascii", "replace").split("\n")
     for number, line in enumerate(lines, start=1):
         if line and (len(line) < SHORTEST or not all("!" <= each <= "~" for each in line)):
             raise StateError(f"{path}:{number}: expected a token of at least {SHORTEST} printable ASCII characters")

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ntspool.errors import ConflictError, StateError
 from ntspool.net.atomic import owners_only, write_atomically
+from ntspool.net.secretfile import refuse_open_folder
 
 
 class Store(Protocol):
@@ -44,7 +45,9 @@ class FileStore:
         path = self._directory / name
         try:
             with path.open("rb") as file:
-                _refuse_unsafe(path, os.fstat(file.fileno()))
+                status = os.fstat(file.fileno())
+                _refuse_unsafe(path, status)
+                refuse_open_folder(self._directory, status)
                 data = file.read()
         except FileNotFoundError:
             return None

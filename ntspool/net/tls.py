@@ -1,7 +1,5 @@
 """TLS as RFC 8915 section 3 wants it, by pyOpenSSL: the standard library has no exporter (RFC 5705)."""
 
-import os
-import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -14,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from ntspool.errors import CertificateError
+from ntspool.errors import CertificateError, StateError
+from ntspool.net.secretfile import read_secret
 from ntspool.pool.model import Certificate
 from ntspool.wire.secret import Secret
 
@@ -37,7 +36,7 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     Raises CertificateError when one cannot be read, is no such thing, when others may read the key, when the two do
     not belong together, or when OpenSSL finds them too weak.
     """
-    certificate = Certificate(_read(chain), Secret(_read(key, secret=True)))
+    certificate = Certificate(_read(chain), _read_key(key))
     try:
         leaf = _chain(certificate)[0]
     except (ValueError, IndexError) as error:
@@ -220,11 +219,15 @@ def _private_key(certificate: Certificate) -> _PrivateKey:
     return key
 
 
-def _read(path: Path, *, secret: bool = False) -> bytes:
+def _read_key(path: Path) -> Secret:
     try:
-        with path.open("rb") as file:
-            if secret and os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-                raise CertificateError(f"{path} is a private key that every user can get at; chmod o= it")
-            return file.read()
+        return read_secret(path)
+    except StateError as error:
+        raise CertificateError(str(error)) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise CertificateError(f"{path} cannot be read: {error.strerror}") from error

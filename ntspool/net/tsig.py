@@ -1,9 +1,7 @@
 """The key that a DNS server lets in: TSIG (RFC 8945), in the file format of BIND's tsig-keygen."""
 
 import base64
-import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +10,12 @@ import dns.name
 import dns.tsig
 
 from ntspool.errors import StateError
+from ntspool.net.secretfile import read_secret
 from ntspool.wire.secret import Secret
 
 ALGORITHMS = ("hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha1")
 """What servers take today; hmac-md5 is not among it."""
 
-_LARGEST = 65536
 _COMMENT = re.compile(r'("[^"\n]*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)
 _KEY = re.compile(r'\s*key\s+"?([^\s"{;]+)"?\s*\{(.*?)\}\s*;?\s*', re.DOTALL)
 _CLAUSE = re.compile(r'\s*(algorithm|secret)\s+"?([^\s";]+)"?\s*')
@@ -39,14 +37,7 @@ class TsigKey:
 def read_key(path: Path) -> TsigKey:
     """Return the key in the file at `path`; raises StateError with what to mend, which never has the secret in it."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for its writer
-            raise StateError(f"{path} is not a regular file")
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o007:
-                raise StateError(f"{path} is open to every user; chmod o= it, and make a new key")
-            text = file.read(_LARGEST).decode("ascii")
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+        text = read_secret(path).reveal().decode("ascii")
     except UnicodeDecodeError:
         raise StateError(f"{path} is not {_WANTED}") from None
     return _parse(path, _COMMENT.sub(lambda found: found[1] or " ", text))

@@ -110,7 +110,7 @@ def test_a_mistake_is_told_with_its_place(folder: Path, text: str, what: str) ->
 @pytest.mark.parametrize(
     ("contents", "mode", "what"),
     [
-        (TOKEN, 0o644, "is a token that every user can get at; chmod o= it"),
+        (TOKEN, 0o644, "is open to every user; chmod o= it"),
         ("short", 0o600, "holds 5 characters, and a token has 16 to 1024"),
         ("x" * 1025, 0o600, "holds 1025 characters, and a token has 16 to 1024"),
         (f"{TOKEN}\n{TOKEN}", 0o600, "holds characters that no token has"),

@@ -13,6 +13,7 @@ from ntspool.errors import ConflictError, StateError, WireError
 from ntspool.net import authority
 from ntspool.net.sealed import Seal
 from ntspool.net.store import FileStore
+from ntspool.wire.secret import Secret
 from tests import secrecy
 
 NOW = 1_800_000_000.0
@@ -39,7 +40,7 @@ def test_it_is_made_once_and_kept_as_a_secret(tmp_path):
 
 
 def test_it_is_encrypted_when_there_is_a_key(tmp_path):
-    seal = Seal(bytes(32))
+    seal = Seal(Secret(bytes(32)))
     first = authority.load_or_create(FileStore(tmp_path), NOW, seal)
     assert b"PRIVATE KEY" not in (tmp_path / authority.ENTRY).read_bytes()
     assert authority.load_or_create(FileStore(tmp_path), NOW, seal).pem == first.pem

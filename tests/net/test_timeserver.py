@@ -258,7 +258,7 @@ def test_an_answer_that_cannot_be_sent_is_a_drop(key_file, monkeypatch):
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o601, 0o666])
 def test_a_key_file_that_others_can_get_at_is_refused(key_file, mode):
     key_file.chmod(mode)
-    with pytest.raises(StateError, match="accessible to others: chmod o="):
+    with pytest.raises(StateError, match="open to every user; chmod o="):
         TimeServer([("127.0.0.1", 0)], key_file, 5)
 
 

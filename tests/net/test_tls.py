@@ -34,7 +34,7 @@ def test_a_key_that_others_can_read_is_refused_with_what_to_do(pki, tmp_path):
     key = tmp_path / "key.pem"
     key.write_bytes(pki.key.read_bytes())
     key.chmod(0o644)
-    with pytest.raises(CertificateError, match=r"key\.pem is a private key that every user can get at; chmod o= it"):
+    with pytest.raises(CertificateError, match=r"key\.pem is open to every user; chmod o= it"):
         read_certificate(pki.chain, key)
     key.chmod(0o640)
     read_certificate(pki.chain, key)

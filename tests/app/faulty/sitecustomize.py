@@ -1,0 +1,50 @@
+"""Makes an ntspool process fail, once the file NTSPOOL_FAULT is there, wherever it handles secrets.
+
+For PYTHONPATH. What is raised tells all that the failing call has before it: its arguments, and what its object holds.
+"""
+
+import asyncio
+import os
+from importlib import import_module
+from typing import Any
+
+PLACES = (
+    ("ntspool.pool.negotiation", "Negotiator", "_response"),
+    ("ntspool.net.upstreams", "Upstreams", "adopt"),
+    ("ntspool.app.keykeeper", "KeyKeeper", "status"),
+    ("ntspool.app.gateway", "Gateway", "_snapshot"),
+    ("ntspool.net.controlcalls", "Calls", "_report"),
+    ("ntspool.net.controlcalls", "Calls", "_enrol"),
+    ("ntspool.net.controlcalls", "Calls", "_renew"),
+    ("ntspool.net.probe", "Prober", "_ask"),
+    ("ntspool.net.fixedkeyprobe", "FixedKeyProber", "probe"),
+    ("ntspool.net.daemons.embedded", "Embedded", "outdated"),
+    ("ntspool.net.agentclient", "AgentClient", "keyring"),
+    ("ntspool.pool.responder", "Responder", "respond"),
+    ("ntspool.pool.backendke", "BackendKe", "pool"),
+)
+
+
+def _held(value: object) -> dict[str, Any]:
+    names = {*vars(type(value)).get("__slots__", ()), *getattr(value, "__dict__", ())}
+    return {name: getattr(value, name, None) for name in names}
+
+
+def _failing(place: str, original: Any) -> Any:
+    def fail(self: object, *arguments: Any, **more: Any) -> Any:
+        if os.path.exists(os.environ["NTSPOOL_FAULT"]):
+            # A fault at one place must not hide those behind it for good.
+            with open(os.environ["NTSPOOL_FAULT"] + "." + place, "w", encoding="ascii"):
+                pass
+            raise RuntimeError(f"on purpose at {place}", _held(self), arguments, more)
+        return original(self, *arguments, **more)
+
+    async def fail_later(self: object, *arguments: Any, **more: Any) -> Any:
+        return await fail(self, *arguments, **more)
+
+    return fail_later if asyncio.iscoroutinefunction(original) else fail
+
+
+for _module, _owner, _name in PLACES:
+    _class = getattr(import_module(_module), _owner)
+    setattr(_class, _name, _failing(f"{_owner}.{_name}", getattr(_class, _name)))
