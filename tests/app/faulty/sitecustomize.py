@@ -1,6 +1,7 @@
 """Makes an ntspool process fail, once the file NTSPOOL_FAULT is there, wherever it handles secrets.
 
 For PYTHONPATH. What is raised tells all that the failing call has before it: its arguments, and what its object holds.
+An agent fails at LATER only when it has failed elsewhere, and was started again.
 """
 
 import asyncio
@@ -25,18 +26,22 @@ PLACES = (
 )
 
 
+LATER = "AgentClient.keyring"
+
+
 def _held(value: object) -> dict[str, Any]:
     names = {*vars(type(value)).get("__slots__", ()), *getattr(value, "__dict__", ())}
     return {name: getattr(value, name, None) for name in names}
 
 
 def _failing(place: str, original: Any) -> Any:
+    fault = os.environ["NTSPOOL_FAULT"]
+    trigger = f"{fault}.Embedded.outdated" if place == LATER else fault
+
     def fail(self: object, *arguments: Any, **more: Any) -> Any:
-        if os.path.exists(os.environ["NTSPOOL_FAULT"]):
-            # A fault at one place must not hide those behind it for good.
-            with open(os.environ["NTSPOOL_FAULT"] + "." + place, "w", encoding="ascii"):
-                pass
-            raise RuntimeError(f"on purpose at {place}", _held(self), arguments, more)
+        if os.path.exists(trigger):
+            with open(f"{fault}.{place}", "w", encoding="ascii"):
+                raise RuntimeError(f"on purpose at {place}", _held(self), arguments, more)
         return original(self, *arguments, **more)
 
     async def fail_later(self: object, *arguments: Any, **more: Any) -> Any:
