@@ -33,7 +33,7 @@ def read_secret(path: Path) -> Secret:
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > LONGEST:
-        raise StateError(f"{path} is longer than any file of its kind")
+        raise StateError(f"{path} is too long for a file of its kind")
     return Secret(data)
 
 
