@@ -12,6 +12,7 @@ from urllib.parse import quote, quote_from_bytes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from ntspool.errors import StateError
 from ntspool.net.keystore import KeyStore
 from ntspool.net.sealed import Seal
 from ntspool.net.store import FileStore
@@ -22,6 +23,7 @@ PIECE = 12
 """Bytes of a secret that are a leak: what is cut off after so many, or wrapped behind them, is found all the same."""
 
 _HEAD = 8
+_CHUNK = 65536
 
 
 class Search:
@@ -36,7 +38,10 @@ class Search:
     def found(self, data: bytes) -> set[str]:
         """Return which of the secrets are in `data`, each as `name as form`."""
         # A look at each place of the data costs less than one look for each of thousands of forms.
-        heads = self._by_head.keys() & {data[at : at + _HEAD] for at in range(len(data) - _HEAD + 1)}
+        heads: set[bytes] = set()
+        for start in range(0, len(data), _CHUNK):
+            chunk = data[start : start + _CHUNK + _HEAD - 1]
+            heads |= self._by_head.keys() & {chunk[at : at + _HEAD] for at in range(len(chunk) - _HEAD + 1)}
         return {name for head in heads for name, written in self._by_head[head] if written in data}
 
 
@@ -129,6 +134,20 @@ def of_files(paths: Iterable[Path], but: Iterable[Path]) -> dict[str, bytes]:
             if path.is_file() and path.resolve() not in kept:
                 read[str(path)] = path.read_bytes()
     return read
+
+
+def check_gateway(directory: Path, key_groups: Iterable[str], more: Mapping[str, bytes] | None = None) -> None:
+    """Fail if a gateway that ran in `directory`, where its state and log are, has written a secret; `more` are others.
+
+    Nothing is said where the keyring is gone, damaged or encrypted: then that is what the test was about.
+    """
+    state = directory / "state"
+    try:
+        secrets = {**of_state(state, key_groups), **(more or {})}
+    except StateError:
+        return
+    written = [path for path in state.iterdir() if not path.name.startswith(("keyring", "authority", ".keyring"))]
+    check(secrets, of_files([*directory.glob("*log*"), *written], but=[]))
 
 
 def of_process(pid: int) -> dict[str, bytes]:

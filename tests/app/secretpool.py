@@ -113,13 +113,14 @@ class SecretPool:
         self.start(name, "agent", *words, "--ntp", ntp, fault=AGENT_FAULTS)
 
     def start(self, name: str, *words: object, fault: str = FAULTS) -> None:
+        path = os.pathsep.join(filter(None, [str(FAULTY), os.environ.get("PYTHONPATH")]))
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "ntspool", *map(str, words)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PYTHONPATH": str(FAULTY), "NTSPOOL_FAULT": str(self.directory / fault)},
+                env={**os.environ, "PYTHONPATH": path, "NTSPOOL_FAULT": str(self.directory / fault)},
                 cwd=self.directory,
             )
 
