@@ -1,15 +1,24 @@
 """ntspool/wire/secret.py: what shows of a secret, and to whom."""
 
+import ast
+import asyncio
 import copy
 import dataclasses
 import json
 import pickle
+import re
+import socket
 import traceback
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+import ntspool
+from ntspool.net.channel import Channel
 from ntspool.wire.secret import NO_SECRET, Secret
+
+ROOT = Path(ntspool.__file__).parent
 
 VALUE = b"the very secret of all these bytes"
 SECRET = Secret(VALUE)
@@ -93,3 +102,50 @@ def test_it_equals_secrets_only_and_cannot_change():
         SECRET.value = b""
     with pytest.raises(AttributeError):
         SECRET.reveal = None
+
+
+HIDDEN = {"secret", "root", "token", "tokens", "password", "private", "c2s", "s2c"}
+PLAIN = re.compile(r"(?:tuple\[)?(?:str|bytes)(?:, \.\.\.\])?(?: \| None)?")
+
+
+def plain_secrets(source):
+    """Return the fields of classes in `source` that are secret by their names and not by their types."""
+    fields = (
+        each
+        for found in ast.walk(ast.parse(source))
+        if isinstance(found, ast.ClassDef)
+        for each in found.body
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+    )
+    return [
+        each.target.id
+        for each in fields
+        if each.target.id.strip("_") in HIDDEN and PLAIN.fullmatch(ast.unparse(each.annotation))
+    ]
+
+
+def test_no_value_holds_a_secret_in_another_type():
+    found = {str(path): plain_secrets(path.read_text()) for path in ROOT.rglob("*.py")}
+    assert len(found) > 200
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_one_that_did_would_be_found():
+    source = (
+        "class A:\n    root: bytes = field(repr=False)\n    token: str | None\n    password: Path\n    key: Secret\n"
+    )
+    assert plain_secrets(source) == ["root", "token"]
+
+
+def test_only_the_channel_of_the_workers_carries_one():
+    ours, theirs = socket.socketpair()
+
+    async def scene():
+        one, other = await Channel.open(ours), await Channel.open(theirs)
+        await one.send(_Holder("ntp-1", SECRET))
+        found = await other.receive()
+        one.close()
+        other.close()
+        return found
+
+    assert asyncio.run(scene()) == _Holder("ntp-1", SECRET)
