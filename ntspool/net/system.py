@@ -66,9 +66,11 @@ def forbid_core_dumps() -> None:
 
     The limit is one byte: Linux heeds 0 where a core is a file, and 1 also where it goes to a program (core(5)).
     """
-    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    least = 0 if hard == 0 else 1
-    resource.setrlimit(resource.RLIMIT_CORE, (least, least))
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 0 if limits[1] == 0 else 1
+    # Where a service manager has seen to it, its sandbox may not let us.
+    if limits != (least, least):
+        resource.setrlimit(resource.RLIMIT_CORE, (least, least))
 
 
 def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ntspool.app import enrol, export
 from ntspool.net.atomic import write_atomically
 from ntspool.net.keyexchange import Server, exchange_keys
 from ntspool.net.sealed import Seal
@@ -23,7 +24,6 @@ from ntspool.pool.keyfiles import parse
 from ntspool.wire.messages import Request, Response
 from ntspool.wire.secret import Secret
 from tests import secrecy
-from tests.app.pool import run_ntspool
 from tests.interop.lab import free_port
 from tests.processes import end_workers, workers_of
 
@@ -100,6 +100,12 @@ class SecretPool:
             self.met[f"s2c {number}"] = exchange.association.s2c.reveal()
             self.met[f"cookie {number}"] = exchange.reply.cookies[0][20:]
 
+    def new_token(self) -> str:
+        token = enrol.new_token(self.config, "sharing").reveal().decode()
+        # The first bytes of it are the secret, the others tell the authority.
+        self.met[f"enrolment {len(self.met)}"] = token.removeprefix("ntspool1-")[:21].encode()
+        return token
+
     def start_agent(self, name: str) -> None:
         words = (
             "--state",
@@ -162,8 +168,7 @@ def secret_pool(directory: Path, pki):
     a file FAULTS, agents once there are AGENT_FAULTS.
     """
     pool = _lay_out(directory, pki)
-    exported = run_ntspool("keys", "export", "sharing", "--config", pool.config, "--output", directory / "sharing.keys")
-    assert exported.returncode == 0, exported.stderr
+    export.write(directory / "sharing.keys", export.key_file(pool.config, "sharing"))
     with ExitStack() as stack:
         stack.callback(_end, pool)
         ntp = pool.ports["ntp"]
@@ -185,10 +190,7 @@ def secret_pool(directory: Path, pki):
 
 
 def _enrol(pool: SecretPool) -> None:
-    made = run_ntspool("backend", "enroll", "sharing", "--config", pool.config)
-    token = made.stdout.strip()
-    # Of the token, the first bytes are the secret, the others tell the authority.
-    pool.met["enrolment token"] = token.removeprefix("ntspool1-")[:21].encode()
+    token = pool.new_token()
     words = ("agent", "enroll", "-", "--gateway", f"127.0.0.1:{pool.ports['control']}", "--state")
     command = [sys.executable, "-m", "ntspool", *words, str(pool.directory / "agent")]
     done = subprocess.run(command, input=token, capture_output=True, text=True, timeout=60, check=False)

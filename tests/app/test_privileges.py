@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ntspool.app.adminclient import call
+from ntspool.app.adminsocket import find_socket
 from ntspool.net.system import forbid_core_dumps
 from ntspool.wire.messages import Response
 from tests.app.pool import lay_out
@@ -81,9 +83,8 @@ def test_an_unprivileged_user_runs_a_whole_gateway(pki):
                     assert found["Groups"].split() == []
                     assert {found[f"Cap{each}"] for each in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {"0" * 16}
                     assert found["NoNewPrivs"] == "1"
-                command(around, "reload")
-                command(around, "keys", "rotate")
-                command(around, "reload", "--workers")
+                for verb in ("reload", "keys/rotate", "workers/replace"):
+                    await asyncio.to_thread(call, find_socket(around.config), "POST", f"/v1/{verb}")
                 assert isinstance(await around.session(), Response)
                 assert said(log, "keys rotated") == said(log, "workers replaced") == 1
                 assert "runs as root" not in log.read_text()
@@ -97,17 +98,6 @@ def test_an_unprivileged_user_runs_a_whole_gateway(pki):
         for path in (directory, *directory.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
         asyncio.run(scene(around))
-
-
-def command(around, *words):
-    done = subprocess.run(
-        [sys.executable, "-m", "ntspool", *words, "--config", str(around.config)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @root_only
@@ -136,7 +126,9 @@ import os, resource, sys
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 if sys.argv[1] == "forbidden":
-    from ntspool.net.system import forbid_core_dumps
+    from ntspool.app.adminclient import call
+from ntspool.app.adminsocket import find_socket
+from ntspool.net.system import forbid_core_dumps
     forbid_core_dumps()
 os.abort()
 """
@@ -160,10 +152,19 @@ def test_a_crash_writes_no_core(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("hard", "least"), [(resource.RLIM_INFINITY, 1), (4096, 1), (1, 1), (0, 0)])
-def test_the_limit_is_one_where_that_can_be(monkeypatch, hard, least):
-    told = []
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (hard, hard))
-    monkeypatch.setattr(resource, "setrlimit", lambda *words: told.append(words))
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [((0, resource.RLIM_INFINITY), [(1, 1)]), ((4096, 4096), [(1, 1)]), ((0, 1), [(1, 1)]), ((1, 1), []), ((0, 0), [])],
+)
+def test_the_limit_is_one_where_that_can_be_and_left_alone_where_it_is(monkeypatch, limits, told):
+    heard = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda which, wanted: heard.append((which, wanted)))
     forbid_core_dumps()
-    assert told == [(resource.RLIMIT_CORE, (least, least))]
+    assert heard == [(resource.RLIMIT_CORE, each) for each in told]
+
+
+@pytest.mark.parametrize("unit", ["ntspool.service", "ntspool-agent.service"])
+def test_systemds_units_have_that_limit(unit):
+    text = (Path(__file__).parents[2] / "deploy/systemd" / unit).read_text()
+    assert "\nLimitCORE=1\n" in text

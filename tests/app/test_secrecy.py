@@ -25,7 +25,6 @@ from ntspool.net.agentclient import AgentClient
 from ntspool.net.mutualtls import stranger_context
 from tests import secrecy
 from tests.app.faulty.sitecustomize import PLACES
-from tests.app.pool import run_ntspool
 from tests.app.secretpool import ADDRESSES, AGENT_FAULTS, DEADLINE, FAULTS, TOKEN, SecretPool, secret_pool
 from tests.net.controlport import no_sleep
 from tests.processes import workers_of
@@ -61,7 +60,7 @@ COMMANDS = (
 FORMS = {"status", "backends", "backend show sharing", "sessions", "agents", "events", "probe own", "keys status"}
 PAGES = ("/", "/fragment", "/metrics", "/healthz", "/readyz", "/static/page.js", "/privkey.pem", "/%2e%2e/token")
 RESOURCES = ("status", "backends", "backends/sharing", "backends/own", "sessions", "events?after=0", "keys", "nothing")
-EXPECTED = {f"{owner}.{name}" for _, owner, name in PLACES}
+EXPECTED = {f"{owner}.{name}" for places in PLACES.values() for _, owner, name in places}
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +172,7 @@ def _babble(pool: SecretPool) -> None:
 
 
 def _enrol_in_vain(pool: SecretPool) -> None:
-    token = run_ntspool("backend", "enroll", "sharing", "--config", pool.config).stdout.strip()
-    pool.met["token in vain"] = token.removeprefix("ntspool1-")[:21].encode()
+    token = pool.new_token()
     _on_control_port(pool, "/v1/enrol", json.dumps({"token": token, "csr": ""}).encode())
 
 

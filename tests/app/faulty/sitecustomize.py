@@ -6,25 +6,34 @@ An agent fails at LATER only when it has failed elsewhere, and was started again
 
 import asyncio
 import os
+import sys
 from importlib import import_module
 from typing import Any
 
-PLACES = (
-    ("ntspool.pool.negotiation", "Negotiator", "_response"),
-    ("ntspool.net.upstreams", "Upstreams", "adopt"),
-    ("ntspool.app.keykeeper", "KeyKeeper", "status"),
-    ("ntspool.app.gateway", "Gateway", "_snapshot"),
-    ("ntspool.net.controlcalls", "Calls", "_report"),
-    ("ntspool.net.controlcalls", "Calls", "_enrol"),
-    ("ntspool.net.controlcalls", "Calls", "_renew"),
-    ("ntspool.net.probe", "Prober", "_ask"),
-    ("ntspool.net.fixedkeyprobe", "FixedKeyProber", "probe"),
-    ("ntspool.net.daemons.embedded", "Embedded", "outdated"),
-    ("ntspool.net.agentclient", "AgentClient", "keyring"),
-    ("ntspool.pool.responder", "Responder", "respond"),
-    ("ntspool.pool.backendke", "BackendKe", "pool"),
-)
-
+PLACES = {
+    "serve": (
+        ("ntspool.app.keykeeper", "KeyKeeper", "status"),
+        ("ntspool.app.gateway", "Gateway", "_snapshot"),
+        ("ntspool.net.controlcalls", "Calls", "_report"),
+        ("ntspool.net.controlcalls", "Calls", "_enrol"),
+        ("ntspool.net.controlcalls", "Calls", "_renew"),
+        ("ntspool.net.probe", "Prober", "_ask"),
+        ("ntspool.net.fixedkeyprobe", "FixedKeyProber", "probe"),
+    ),
+    "ntspool.app.worker": (
+        ("ntspool.pool.negotiation", "Negotiator", "_response"),
+        ("ntspool.net.upstreams", "Upstreams", "adopt"),
+    ),
+    "agent": (
+        ("ntspool.net.daemons.embedded", "Embedded", "outdated"),
+        ("ntspool.net.agentclient", "AgentClient", "keyring"),
+    ),
+    "timeserver": (
+        ("ntspool.pool.responder", "Responder", "respond"),
+        ("ntspool.pool.backendke", "BackendKe", "pool"),
+    ),
+}
+"""Module, class and method, by a word on the command line of the process that is to fail there."""
 
 LATER = "AgentClient.keyring"
 
@@ -49,7 +58,11 @@ def _failing(fault: str, place: str, original: Any) -> Any:
     return fail_later if asyncio.iscoroutinefunction(original) else fail
 
 
+def _places() -> tuple[tuple[str, str, str], ...]:
+    return next((places for word, places in PLACES.items() if word in sys.orig_argv), ())
+
+
 # Tests import it to see what fails.
-for _module, _owner, _name in PLACES if "NTSPOOL_FAULT" in os.environ else ():
+for _module, _owner, _name in _places() if "NTSPOOL_FAULT" in os.environ else ():
     _class = getattr(import_module(_module), _owner)
     setattr(_class, _name, _failing(os.environ["NTSPOOL_FAULT"], f"{_owner}.{_name}", getattr(_class, _name)))
