@@ -126,9 +126,7 @@ import os, resource, sys
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 if sys.argv[1] == "forbidden":
-    from ntspool.app.adminclient import call
-from ntspool.app.adminsocket import find_socket
-from ntspool.net.system import forbid_core_dumps
+    from ntspool.net.system import forbid_core_dumps
     forbid_core_dumps()
 os.abort()
 """

@@ -1,6 +1,5 @@
 """No secret shows: in logs, events, answers of every port, output of every command, files, processes, tracebacks."""
 
-import asyncio
 import http.client
 import json
 import os
@@ -20,13 +19,12 @@ from click.testing import CliRunner
 from ntspool.app.adminclient import _UnixConnection
 from ntspool.app.adminsocket import find_socket
 from ntspool.app.cli import cli
-from ntspool.errors import RemoteError
-from ntspool.net.agentclient import AgentClient
-from ntspool.net.mutualtls import stranger_context
+from ntspool.net import agentstate
+from ntspool.net.agentstate import Identity
+from ntspool.net.mutualtls import client_context, stranger_context
 from tests import secrecy
 from tests.app.faulty.sitecustomize import PLACES
 from tests.app.secretpool import ADDRESSES, AGENT_FAULTS, DEADLINE, FAULTS, TOKEN, SecretPool, secret_pool
-from tests.net.controlport import no_sleep
 from tests.processes import workers_of
 
 COMMANDS = (
@@ -99,15 +97,14 @@ def test_no_secret_shows_when_all_fails_that_handles_one(pool):
     _asked(pool, "POST", "keys/rotate")
     pool.processes["agent"].wait(DEADLINE)
     pool.start_agent("agent again")
-    client = AgentClient(pool.directory / "agent", sleep=no_sleep)
+    identity = agentstate.read(pool.directory / "agent")
     (pool.directory / FAULTS).touch()
     pool.session("sharing")
     pool.session("own")
     _asked(pool, "GET", "keys")
     _enrol_in_vain(pool)
-    for call in (client.report("revision", (1,), None), client.renew()):
-        with pytest.raises(RemoteError):
-            asyncio.run(call)
+    for path in ("/v1/report", "/v1/renew"):
+        _on_control_port(pool, path, b"{}", identity)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client_of_time:
         client_of_time.sendto(b"\x23" + bytes(47), (ADDRESSES["sharing"], pool.ports["ntp"]))
     pool.processes["gateway"].send_signal(signal.SIGHUP)
@@ -151,8 +148,11 @@ def _asked(pool: SecretPool, method: str, resource: str) -> bytes:
     return answer
 
 
-def _on_control_port(pool: SecretPool, path: str, body: bytes) -> None:
-    connection = http.client.HTTPSConnection("127.0.0.1", pool.ports["control"], context=stranger_context(), timeout=30)
+def _on_control_port(pool: SecretPool, path: str, body: bytes, identity: Identity | None = None) -> None:
+    """Send a request, as the agent that has this identity if there is one."""
+    context = client_context(identity.pem, identity.authority) if identity else stranger_context()
+    context.check_hostname = False
+    connection = http.client.HTTPSConnection("127.0.0.1", pool.ports["control"], context=context, timeout=30)
     with suppress(OSError, http.client.HTTPException):
         connection.request("POST", path, body)
         connection.getresponse().read()
