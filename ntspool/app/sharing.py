@@ -33,8 +33,6 @@ SHARED = Shared(
 )
 """The entries that are the pool's, and not one gateway's own."""
 
-_LONGEST_PASSWORD = 1024
-
 
 def is_shared(declared: config.Config) -> bool:
     """Tell whether this gateway shares its pool with others."""
@@ -99,6 +97,8 @@ def _tls(stated: config.Store) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=stated.ca)
         if stated.certificate and stated.key:
+            # Read for its rules only: the standard library wants the file.
+            read_secret(stated.key)
             context.load_cert_chain(stated.certificate, stated.key)
     except OSError as error:
         named = ", ".join(str(each) for each in (stated.ca, stated.certificate, stated.key) if each)

@@ -58,6 +58,16 @@ def test_files_that_are_not_there_are_named(tmp_path):
         etcd_settings(store(ca=tmp_path / "ca.pem"))
 
 
+def test_a_private_key_that_every_user_can_read_is_refused(tmp_path, pki):
+    key = tmp_path / "key.pem"
+    key.write_bytes(pki.key.read_bytes())
+    key.chmod(0o644)
+    with pytest.raises(StateError, match="open to every user"):
+        etcd_settings(store(certificate=pki.chain, key=key))
+    key.chmod(0o640)
+    assert etcd_settings(store(certificate=pki.chain, key=key)).tls
+
+
 def test_a_gateway_alone_keeps_to_its_state_folder(tmp_path, pki):
     around = lay_out(tmp_path, pki)
     with command_store(config.load(around.config)) as kept:
