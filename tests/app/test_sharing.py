@@ -10,7 +10,8 @@ from ntspool.config import Store
 from ntspool.errors import StateError
 from ntspool.net.store import FileStore
 from ntspool.wire.secret import Secret
-from tests.app.pool import lay_out
+from tests import secrecy
+from tests.app.pool import lay_out, run_ntspool
 
 ENDPOINTS = ("https://127.0.0.1:2379",)
 
@@ -73,3 +74,14 @@ def test_a_gateway_alone_keeps_to_its_state_folder(tmp_path, pki):
     with command_store(config.load(around.config)) as kept:
         assert isinstance(kept, FileStore)
         assert kept.get("keyring") == FileStore(around.state).get("keyring")
+
+
+def test_a_store_that_does_not_answer_shows_no_password(tmp_path, pki):
+    around = lay_out(tmp_path, pki)
+    password = secret(tmp_path, b"a-very-good-word-for-etcd\n")
+    shared = f"store: {{etcd: ['https://127.0.0.1:1'], user: gateway, password: {password}}}\n"
+    around.config.write_text(shared + around.config.read_text())
+    done = run_ntspool("backend", "enroll", "ntp-1", "--config", around.config)
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert secrecy.found({"password": b"a-very-good-word-for-etcd"}, (done.stdout + done.stderr).encode()) == set()
