@@ -51,7 +51,7 @@ def _default_aeads(stated: dict[str, Any]) -> tuple[Aead, ...]:
 
 
 def _default_life(stated: dict[str, Any]) -> float:
-    return min(values.USUAL_LIFE, stated["rotate"] or values.USUAL_LIFE)
+    return min(values.USUAL_LIFE, stated.get("rotate") or values.USUAL_LIFE)
 
 
 def _default_fast_interval(stated: dict[str, Any]) -> float:

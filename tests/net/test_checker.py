@@ -346,7 +346,7 @@ def test_an_answer_that_was_under_way_says_nothing_of_a_keyring_that_came_meanwh
         if not opens:
             server.know(RINGS[5])
         monkeypatch.setattr(spending, "ask", slow)
-        checker._note(target, await checker._probe(target, watch))
+        checker._note(target, await checker._probe(target))
         return watch.proof == held
 
     assert _watching(server, scene, settings=SELDOM)[0]
@@ -577,23 +577,44 @@ def test_after_the_first_miss_it_goes_fast():
     _watching(server, scene, settings=replace(SELDOM, timeout=0.02, fast_interval=0.03))
 
 
-def test_what_breaks_a_probe_does_not_end_probing(monkeypatch):
+def test_a_probe_that_breaks_counts_as_a_failed_one_and_does_not_end_probing(monkeypatch):
     async def scene(checker, backend, _):
         probe = Prober.probe
-        broken = []
 
         async def breaks(self):
-            broken.append(True)
             raise RuntimeError
 
         monkeypatch.setattr(Prober, "probe", breaks)
-        await until(lambda: len(broken) > 1)
-        monkeypatch.setattr(Prober, "probe", probe)
+        await until(lambda: not checker.up(backend))
         [status] = checker.status()
-        await until(lambda: next(checker.status()).probes > status.probes)
+        assert str(status.condition.health.failure) == "malformed answer (the probe broke)"
+        monkeypatch.setattr(Prober, "probe", probe)
+        await until(lambda: checker.up(backend))
 
     _, logs = _watching(Server(), scene)
-    assert "probe broke" in {entry["event"] for entry in logs}
+    # One of them ended nothing: it is counted as any silence is.
+    assert [entry["event"] for entry in logs].count("probe broke") >= SETTINGS.rules.fall
+
+
+def test_a_first_probe_that_breaks_costs_no_other_backend_the_start(monkeypatch):
+    probe = Prober.probe
+
+    async def breaks(self):
+        if self._target.backend == "broken":
+            raise RuntimeError
+        return await probe(self)
+
+    async def scene(port):
+        checker = Checker(KEYRING, SELDOM, lambda: None)
+        good, broken = _backend(port), _backend(port, name="broken")
+        await checker.watch([good, broken])
+        found = [(bool(checker.up(each)), each.name) for each in (good, broken)]
+        await checker.stop()
+        return found
+
+    monkeypatch.setattr(Prober, "probe", breaks)
+    with scripted(Server()) as port:
+        assert asyncio.run(scene(port)) == [(True, "ntp-1"), (False, "broken")]
 
 
 # What others see of a backend.
