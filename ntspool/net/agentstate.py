@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ntspool.errors import StateError
 from ntspool.net.store import FileStore
+from ntspool.pool.unreadable import UNREADABLE
 
 ENTRY = "identity"
 
@@ -48,9 +50,12 @@ def read(directory: Path) -> Identity:
         pems = [kept[name].encode() for name in ("authority", "private", "certificate")]
         identity = Identity(str(kept["backend"]), tuple(map(str, kept["gateways"])), *pems)
         x509.load_pem_x509_certificate(identity.authority)
-        x509.load_pem_x509_certificate(identity.certificate)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        certificate = x509.load_pem_x509_certificate(identity.certificate)
+        fits = load_pem_private_key(identity.private, password=None).public_key() == certificate.public_key()
+    except (*UNREADABLE, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{directory / ENTRY} is damaged; enrol the agent again") from error
+    if not fits:
+        raise StateError(f"{directory / ENTRY} is damaged: key and certificate differ; enrol the agent again")
     return identity
 
 

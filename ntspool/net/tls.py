@@ -16,6 +16,7 @@ from OpenSSL import SSL, crypto
 
 from ntspool.errors import CertificateError
 from ntspool.pool.model import Certificate
+from ntspool.pool.unreadable import UNREADABLE
 
 ALPN_NTSKE = b"ntske/1"
 
@@ -39,11 +40,11 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     certificate = Certificate(_read(chain), _read(key, secret=True))
     try:
         leaf = _chain(certificate)[0]
-    except (ValueError, IndexError) as error:
+    except (*UNREADABLE, IndexError) as error:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
     try:
         private = _private_key(certificate)
-    except (ValueError, TypeError) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise CertificateError(f"{key} holds no unencrypted private key in PEM that TLS 1.3 can use") from error
     if private.public_key() != leaf.public_key():
         raise CertificateError(f"{key} is not the private key of the certificate in {chain}")
@@ -180,7 +181,7 @@ def _trust(context: SSL.Context, authorities: bytes) -> None:
     store = context.get_cert_store()
     try:
         certificates = x509.load_pem_x509_certificates(authorities)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise CertificateError("the authorities are no certificates in PEM") from error
     if store is not None:
         for each in certificates:
