@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import aiohttp
 from yarl import URL
 
-from ntspool.errors import RemoteError, ShutOutError, WireError
+from ntspool.errors import RemoteError, ShutOutError, StateError, WireError
 from ntspool.net import agentstate, authority, enrolment
 from ntspool.net import controlmessages as messages
 from ntspool.net.agentstate import Identity
@@ -109,7 +109,10 @@ class AgentClient:
     ) -> None:
         self._directory = directory
         self._identity = agentstate.read(directory)
-        self._gateways = list(gateways or map(Gateway.parse, self._identity.gateways))
+        try:
+            self._gateways = list(gateways or map(Gateway.parse, self._identity.gateways))
+        except ValueError as error:
+            raise StateError(f"{directory / agentstate.ENTRY} is damaged: {error}; enrol the agent again") from error
         self._clock = clock
         self._sleep = sleep
         self._chance = chance

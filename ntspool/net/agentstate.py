@@ -1,13 +1,14 @@
 """What an enrolled agent keeps: who it is, its private key and certificate, and whom it trusts and asks."""
 
 import json
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ntspool.errors import StateError
+from ntspool.net.mutualtls import client_context
 from ntspool.net.store import FileStore
 from ntspool.pool.unreadable import UNREADABLE
 
@@ -50,12 +51,10 @@ def read(directory: Path) -> Identity:
         pems = [kept[name].encode() for name in ("authority", "private", "certificate")]
         identity = Identity(str(kept["backend"]), tuple(map(str, kept["gateways"])), *pems)
         x509.load_pem_x509_certificate(identity.authority)
-        certificate = x509.load_pem_x509_certificate(identity.certificate)
-        fits = load_pem_private_key(identity.private, password=None).public_key() == certificate.public_key()
-    except (*UNREADABLE, KeyError, TypeError, AttributeError, RecursionError) as error:
+        x509.load_pem_x509_certificate(identity.certificate)
+        client_context(identity.pem, identity.authority)
+    except (*UNREADABLE, ssl.SSLError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StateError(f"{directory / ENTRY} is damaged; enrol the agent again") from error
-    if not fits:
-        raise StateError(f"{directory / ENTRY} is damaged: key and certificate differ; enrol the agent again")
     return identity
 
 

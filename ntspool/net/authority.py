@@ -179,9 +179,10 @@ def _decode(data: bytes) -> Authority:
     try:
         key = load_pem_private_key(data, password=None)
         certificate = x509.load_pem_x509_certificate(data)
+        certified = certificate.public_key()
     except (*UNREADABLE, TypeError) as error:
         raise StateError("the pool's authority is damaged; restore it from a backup") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certified:
         raise StateError("the pool's authority is damaged: key and certificate differ; restore it from a backup")
     return Authority(certificate, key)
 

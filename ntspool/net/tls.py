@@ -39,18 +39,18 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     """
     certificate = Certificate(_read(chain), _read(key, secret=True))
     try:
-        leaf = _chain(certificate)[0]
+        certified = _chain(certificate)[0].public_key()
     except (*UNREADABLE, IndexError) as error:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
     try:
         private = _private_key(certificate)
     except (*UNREADABLE, TypeError) as error:
         raise CertificateError(f"{key} holds no unencrypted private key in PEM that TLS 1.3 can use") from error
-    if private.public_key() != leaf.public_key():
+    if private.public_key() != certified:
         raise CertificateError(f"{key} is not the private key of the certificate in {chain}")
     try:
         certificate_context(certificate)
-    except SSL.Error as error:
+    except (SSL.Error, crypto.Error) as error:
         raise CertificateError(f"{chain} is of no use for TLS: {describe(error)}") from error
     return certificate
 
@@ -180,15 +180,15 @@ def describe_refusal(connection: SSL.Connection, error: SSL.Error) -> str:
 def _trust(context: SSL.Context, authorities: bytes) -> None:
     store = context.get_cert_store()
     try:
-        certificates = x509.load_pem_x509_certificates(authorities)
-    except UNREADABLE as error:
+        certificates = list(map(crypto.X509.from_cryptography, x509.load_pem_x509_certificates(authorities)))
+    except (*UNREADABLE, crypto.Error) as error:
         raise CertificateError("the authorities are no certificates in PEM") from error
     if store is not None:
         for each in certificates:
-            store.add_cert(crypto.X509.from_cryptography(each))
+            store.add_cert(each)
 
 
-def describe(error: SSL.Error) -> str:
+def describe(error: SSL.Error | crypto.Error) -> str:
     """Return OpenSSL's last word on a failure; it gives none when the connection just ended."""
     queue = error.args[0] if error.args else None
     return in_words(str(queue[-1][-1])) if isinstance(queue, list) and queue else "connection lost"

@@ -26,6 +26,11 @@ def start_of_plaintext(cookie_format, aead):
             return aead.to_bytes(2, "big") + bytes(2)
 
 
+COOKIE = "Opens to keys of ours, or WireError; its key's id is read whatever it is."
+SEALED = "What is sealed under the right key opens to an AEAD that the format can carry, or WireError."
+KEY_FILE = "Gives a current key among keys that are no more than the file holds, or WireError."
+
+
 def cookie_target(cookie_format):
     keys = key_set(cookie_format)
     jar = CookieJar(cookie_format, keys.keys, keys.current)
@@ -36,7 +41,7 @@ def cookie_target(cookie_format):
         key_id(cookie_format, cookie)
         assert jar.open(cookie) in carried
 
-    return Target(f"cookie of {cookie_format}", 4_000, samples, check, lambda _: [4, 20])
+    return Target(f"cookie of {cookie_format}", COOKIE, 4_000, samples, check, lambda _: [4, 20])
 
 
 def sealed_cookie_target(cookie_format):
@@ -53,7 +58,7 @@ def sealed_cookie_target(cookie_format):
         length = len(ciphertext).to_bytes(2, "big") if cookie_format is CookieFormat.NTPD_RS else b""
         assert jar.open(key + length + nonce + ciphertext).aead in CLIENT_AEADS[cookie_format]
 
-    return Target(f"sealed cookie of {cookie_format}", 2_000, samples, check, lambda _: [0, 2])
+    return Target(f"sealed cookie of {cookie_format}", SEALED, 2_000, samples, check, lambda _: [0, 2])
 
 
 def key_file_target(cookie_format):
@@ -66,7 +71,7 @@ def key_file_target(cookie_format):
         parsed = keyfiles.parse(cookie_format, data)
         assert 0 <= parsed.current < len(parsed.keys) <= len(data) / 32
 
-    return Target(f"key file of {cookie_format}", 4_000, samples, check, lambda _: range(0, 20, 2))
+    return Target(f"key file of {cookie_format}", KEY_FILE, 4_000, samples, check, lambda _: range(0, 20, 2))
 
 
 TARGETS = [

@@ -113,10 +113,12 @@ def endless_loops_ended():
 class Target:
     """`check` takes a case's bytes and its generator; it may raise `refusals`, and AssertionError when it is let down.
 
-    `lengths` tells where in some bytes the 16-bit length fields are.
+    `invariant` says in words what it sees to, beside what holds for all: time and memory of a case are bounded, and
+    nothing else is raised. `lengths` tells where in some bytes the 16-bit length fields are.
     """
 
     name: str
+    invariant: str
     cases: int
     samples: Sequence[bytes]
     check: Callable[[bytes, Random], object]

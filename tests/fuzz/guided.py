@@ -1,8 +1,8 @@
-"""One target under libFuzzer, guided by which lines of ntspool a case reaches: `python -m tests.fuzz.guided SECONDS NAME ...`.
+"""One target under libFuzzer, guided by which lines of ntspool a case reaches.
 
-Ends after so many seconds of processor time, which no other process can take from the search, and tells how many cases
-it tried. What follows NAME goes to libFuzzer. A case that lets the target down ends the process too, and is written
-where `-artifact_prefix=` says.
+`python -m tests.fuzz.guided SECONDS NAME ...` ends after so many seconds of processor time, of which no other process
+can take any from the search, and tells how many cases it tried. What follows NAME goes to libFuzzer. A case that lets
+the target down ends the process too, and is written where `-artifact_prefix=` says.
 """
 
 import os
@@ -12,6 +12,7 @@ import time
 from random import Random
 
 import atheris
+import click
 
 from tests.fuzz.engine import endless_loops_ended
 
@@ -33,7 +34,8 @@ class Search:
         self.target.try_one(data, Random(data))
         if time.process_time() > self.end:
             # libFuzzer has no way to be told that it is enough; what it found it has written.
-            print(f"{self.cases} cases", flush=True)
+            click.echo(f"{self.cases} cases")
+            sys.stdout.flush()
             os._exit(0)
 
 

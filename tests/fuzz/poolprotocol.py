@@ -48,7 +48,28 @@ def check_answer(question, data, rng):
 
 
 TARGETS = [
-    Target("pool's question", 8_000, QUESTIONS, check_question, record_lengths),
-    Target("list of support", 6_000, SUPPORT_ANSWERS, partial(check_answer, QUERY), record_lengths),
-    Target("fixed-key answer", 6_000, FIXED_KEY_ANSWERS, partial(check_answer, FIXED), record_lengths),
+    Target(
+        "pool's question",
+        "Gives the same question whole and in pieces, or WireError either way.",
+        8_000,
+        QUESTIONS,
+        check_question,
+        record_lengths,
+    ),
+    Target(
+        "list of support",
+        "Gives the same list whole and in pieces, or WireError either way.",
+        6_000,
+        SUPPORT_ANSWERS,
+        partial(check_answer, QUERY),
+        record_lengths,
+    ),
+    Target(
+        "fixed-key answer",
+        "Gives the same whole and in pieces, which makes an answer that a client takes, or WireError either way.",
+        6_000,
+        FIXED_KEY_ANSWERS,
+        partial(check_answer, FIXED),
+        record_lengths,
+    ),
 ]

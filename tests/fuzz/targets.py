@@ -1,16 +1,34 @@
 """Every decoder of bytes that somebody else wrote, by the name of its target."""
 
-from tests.fuzz import cluster, cookies, files, messages, negotiation, packets, poolprotocol
+from tests.fuzz import (
+    certificates,
+    cluster,
+    cookies,
+    examined,
+    files,
+    kept,
+    messages,
+    negotiation,
+    packets,
+    poolprotocol,
+    tlsbytes,
+    zone,
+)
 
 TARGETS = {
     each.name: each
     for each in (
+        *tlsbytes.TARGETS,
         *negotiation.TARGETS,
         *poolprotocol.TARGETS,
         *packets.TARGETS,
         *cookies.TARGETS,
+        *examined.TARGETS,
+        *certificates.TARGETS,
+        *kept.TARGETS,
         *files.TARGETS,
         *messages.TARGETS,
+        *zone.TARGETS,
         *cluster.TARGETS,
     )
 }

@@ -2,7 +2,7 @@
 
 from OpenSSL import SSL, crypto
 
-from ntspool.pool.exam.certificates import UNREADABLE
+from ntspool.pool.unreadable import UNREADABLE
 from ntspool.pool.exam.printable import printable
 
 _WORDS = {
