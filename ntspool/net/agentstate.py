@@ -53,7 +53,7 @@ def read(directory: Path) -> Identity:
         x509.load_pem_x509_certificate(identity.authority)
         x509.load_pem_x509_certificate(identity.certificate)
         client_context(identity.pem, identity.authority)
-    except (*UNREADABLE, ssl.SSLError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (*UNREADABLE, ssl.SSLError, KeyError, AttributeError, RecursionError) as error:
         raise StateError(f"{directory / ENTRY} is damaged; enrol the agent again") from error
     return identity
 

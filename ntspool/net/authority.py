@@ -144,7 +144,7 @@ def check_issued(certificate: bytes, private: bytes, trusted: bytes) -> str:
         issued = x509.load_pem_x509_certificate(certificate)
         issued.verify_directly_issued_by(x509.load_pem_x509_certificate(trusted))
         key = issued.public_key()
-    except (*UNREADABLE, TypeError, InvalidSignature) as error:
+    except (*UNREADABLE, InvalidSignature) as error:
         raise WireError("it sent no certificate of the pool's authority") from error
     if key != load_pem_private_key(private, password=None).public_key():
         raise WireError("it sent a certificate for another key")
@@ -170,7 +170,7 @@ def read_csr(csr: bytes) -> ec.EllipticCurvePublicKey:
             raise WireError("a certificate is requested for a key that is not P-256")
         if not request.is_signature_valid:
             raise WireError("a certificate request is not signed by its own key")
-    except (*UNREADABLE, TypeError) as error:
+    except UNREADABLE as error:
         raise WireError("a certificate request is malformed") from error
     return key
 
@@ -180,7 +180,7 @@ def _decode(data: bytes) -> Authority:
         key = load_pem_private_key(data, password=None)
         certificate = x509.load_pem_x509_certificate(data)
         certified = certificate.public_key()
-    except (*UNREADABLE, TypeError) as error:
+    except UNREADABLE as error:
         raise StateError("the pool's authority is damaged; restore it from a backup") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certified:
         raise StateError("the pool's authority is damaged: key and certificate differ; restore it from a backup")

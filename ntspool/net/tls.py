@@ -44,7 +44,7 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
     try:
         private = _private_key(certificate)
-    except (*UNREADABLE, TypeError) as error:
+    except UNREADABLE as error:
         raise CertificateError(f"{key} holds no unencrypted private key in PEM that TLS 1.3 can use") from error
     if private.public_key() != certified:
         raise CertificateError(f"{key} is not the private key of the certificate in {chain}")

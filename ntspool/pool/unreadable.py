@@ -7,6 +7,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 UNREADABLE: Final = (
     ValueError,
+    TypeError,
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,

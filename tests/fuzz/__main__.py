@@ -20,8 +20,8 @@ from tests.fuzz.targets import TARGETS
 MOST_KEPT = 20_000
 """Bytes of a corpus, smallest cases first: what is worth more time than that is found anew."""
 
-# The time of a case is bounded by the target: libFuzzer would count while other processes run.
-LIMITS = (f"-max_len={LONGEST}", "-timeout=0", "-rss_limit_mb=1024", "-verbosity=0")
+# The target bounds the time of a case: libFuzzer and atheris would count while other processes run.
+LIMITS = (f"-max_len={LONGEST}", "-timeout=86400", "-rss_limit_mb=1024", "-verbosity=0")
 
 
 def guided(name, seconds, *options):
