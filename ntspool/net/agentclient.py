@@ -47,7 +47,7 @@ class Gateway:
         host, _, port = text.rpartition(":")
         well_formed = (_HOST.fullmatch(host) or _BRACKETED.fullmatch(host)) and re.fullmatch("[1-9][0-9]{0,4}", port)
         if not well_formed or int(port) > 65535:
-            raise ValueError(f"{text!r} is no gateway; expected HOST:PORT such as gateway.example.com:4461")
+            raise ValueError(f"{text[:300]!r} is no gateway; expected HOST:PORT such as gateway.example.com:4461")
         return cls(host.strip("[]"), int(port))
 
     def __str__(self) -> str:

@@ -131,7 +131,7 @@ class HistoryReader:
         query = "SELECT * FROM event WHERE time >= ? AND time < ? ORDER BY time, id"
         with self._telling():
             rows = self._database.execute(query, (start * 1000, end * 1000)).fetchall()
-            return [EventView(number, time / 1000, *words) for number, time, *words in rows]
+        return [EventView(number, time / 1000, *words) for number, time, *words in rows]
 
     def _one(self, query: str, *values: float) -> tuple[Any, ...]:
         with self._telling():

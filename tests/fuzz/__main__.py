@@ -1,4 +1,4 @@
-"""Search for bytes that let a decoder down: `python -m tests.fuzz [--seconds S] [NAME ...]`.
+"""Search for bytes that let a decoder down: `python -m tests.fuzz [--list] [--seconds S] [NAME ...]`.
 
 Runs each target for so many seconds of processor time, from its samples and its corpus, and keeps what reaches new code
 in the corpus. Needs atheris.
@@ -60,10 +60,15 @@ def search(name, seconds, scratch):
 
 
 @click.command()
+@click.option("--list", "listed", is_flag=True, help="Tell the targets, and what each sees to; search nothing.")
 @click.option("--seconds", default=600, show_default=True, help="Of processor time, for each target.")
 @click.argument("names", nargs=-1, type=click.Choice(list(TARGETS)))
-def main(seconds, names):
+def main(seconds, names, listed):
     """Search the targets NAMES, or all of them, for bytes that let them down."""
+    if listed:
+        for name in names or TARGETS:
+            click.echo(f"{name}: {TARGETS[name].invariant}")
+        return
     failed = False
     for name in names or TARGETS:
         with tempfile.TemporaryDirectory() as scratch:

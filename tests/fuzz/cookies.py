@@ -1,9 +1,11 @@
 """Cookies of every format, and the key files that daemons read."""
 
+from ntspool.errors import WireError
 from ntspool.pool import keyfiles
 from ntspool.pool.ciphers import cipher_for
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, CookieJar, ServerKey, key_id
 from ntspool.pool.keyfiles import KeySet
+from ntspool.pool.siv import ComposedSiv
 from ntspool.wire.aead import Aead
 from tests.fuzz.engine import Target
 from tests.fuzz.packets import ASSOCIATIONS
@@ -24,6 +26,24 @@ def start_of_plaintext(cookie_format, aead):
             return aead.to_bytes(2, "big")
         case CookieFormat.NTSPOOL:
             return aead.to_bytes(2, "big") + bytes(2)
+
+
+SIV_KEY, ASSOCIATED = bytes(range(32)), b"associated"
+SIVS = [ComposedSiv(SIV_KEY), cipher_for(Aead.AES_SIV_CMAC_256, SIV_KEY)]
+
+
+def check_siv(data, _):
+    """What opens AES-SIV where the library has none does as the library does."""
+    nonce, ciphertext = data[:16], data[16:]
+    found = []
+    for cipher in SIVS:
+        try:
+            found.append(cipher.open(nonce, ciphertext, ASSOCIATED))
+        except WireError:
+            found.append(None)
+    assert found[0] == found[1]
+    if found[0] is None:
+        raise WireError("does not verify")
 
 
 COOKIE = "Opens to keys of ours, or WireError; its key's id is read whatever it is."
@@ -78,4 +98,11 @@ TARGETS = [
     *map(cookie_target, CookieFormat),
     *map(sealed_cookie_target, CookieFormat),
     *map(key_file_target, CookieFormat),
+    Target(
+        "AES-SIV ciphertext",
+        "Opens to the same plaintext with the library's cipher and with ours, or WireError either way.",
+        2_000,
+        [bytes(16) + SIVS[0].seal(bytes(16), bytes(length), ASSOCIATED) for length in (0, 1, 16, 66)],
+        check_siv,
+    ),
 ]

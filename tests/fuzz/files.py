@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from ntspool import config
 from ntspool.app.throwaway import Authority, utc_now
 from ntspool.app.timeserving import read_tokens
-from ntspool.config import admission, history, publishing, values, yamlfile
-from ntspool.errors import ConfigError, DatabaseError, StateError
+from ntspool.config import admission, edit, history, publishing, values, yamlfile
+from ntspool.errors import ConfigError, DatabaseError, LocalError, StateError
 from ntspool.net.agentclient import Gateway
 from ntspool.net.daemons import chronyconf
 from ntspool.net.geo import Locator, open_database
@@ -33,6 +33,13 @@ backends:
   - {name: ntp-1, address: 192.0.2.1}
   - {name: ntp-2, address: [192.0.2.2, "2001:db8::2"], port: 4123, weight: 2, cookies: ntpsec}
 """
+FIXED_KEY = (
+    SMALL
+    + b"""\
+  - {name: ntp-3, address: ntp.example.com, cookies: fixed-key, ke: {token: token, ca: fullchain.pem}}
+"""
+)
+IN_BLOCKS = SMALL.replace(b"  - {name: ntp-1, address: 192.0.2.1}", b"  - name: ntp-1\n    address: 192.0.2.1 # old")
 PLACED = re.compile(re.escape(str(PATH)) + r":[1-9][0-9]*: .", re.DOTALL)
 
 
@@ -42,6 +49,23 @@ def check_config(data, _):
     except ConfigError as error:
         check_mistakes(error.mistakes, len(data))
         raise
+
+
+def check_edits(data, _):
+    document = yamlfile.parse(PATH, data)
+    known = edit.names(document)
+    refusals = []
+    for do in (
+        lambda: edit.change(document, known[0], {"weight": 7, "ke.token": None}),
+        lambda: edit.remove(document, known[-1]),
+        lambda: edit.add(document, {"name": "ntp-9", "address": "192.0.2.9"}),
+    ):
+        try:
+            yamlfile.parse(PATH, do().encode())
+        except LocalError as error:
+            refusals.append(error)
+    if len(refusals) == 3:
+        raise refusals[0]
 
 
 def check_mistakes(mistakes, length):
@@ -147,8 +171,10 @@ bindcmdaddress /run/chrony/chronyd.sock
 def check_chrony(data, _):
     # What it includes are files of this machine.
     path = written(re.sub(rb"(?i)include|confdir", b"x", data))
-    for each in chronyconf.contradictions(path, chronyconf.ChronySetup()):
-        assert each.startswith(str(path))
+    found = chronyconf.contradictions(path, chronyconf.ChronySetup())
+    assert all(each.startswith(str(path)) for each in found)
+    if found:
+        raise StateError(found[0])
 
 
 DATABASE = mmdb({"192.0.2.0/24": place("DE", "EU"), "2001:db8::/32": place("US", "NA")})
@@ -169,9 +195,17 @@ TARGETS = [
         "backends.yaml",
         "Gives a configuration, or ConfigError, whose every mistake has a line and whose length is bounded.",
         1_000,
-        [SMALL, SAMPLE],
+        [SMALL, SAMPLE, FIXED_KEY],
         check_config,
         refusals=(ConfigError,),
+    ),
+    Target(
+        "edited backends.yaml",
+        "Gives a file with one backend changed, removed or added and nothing else, or LocalError.",
+        500,
+        [SMALL, IN_BLOCKS],
+        check_edits,
+        refusals=(LocalError,),
     ),
     Target(
         "value of backends.yaml",
@@ -184,7 +218,7 @@ TARGETS = [
     Target(
         "TSIG key file",
         "Gives a key, or StateError without the secret.",
-        2_000,
+        800,
         [TSIG.encode(), b"/* a\n * comment */ " + TSIG.encode()],
         check_tsig,
         refusals=(StateError,),
@@ -192,7 +226,7 @@ TARGETS = [
     Target(
         "tokens of pools",
         "Gives printable tokens, or StateError.",
-        2_000,
+        800,
         [TOKENS, TOKENS[:33]],
         check_tokens,
         refusals=(StateError,),

@@ -182,14 +182,14 @@ TARGETS = [
     Target(
         "admin command",
         "Is answered in JSON, with 200 for what is well-formed, else 400, 404 or 409.",
-        2_000,
+        1_000,
         BODIES,
         check_command,
     ),
     Target(
         "DNS answer",
         "Gives records of bounded number and a time to live, or WireError.",
-        5_000,
+        3_000,
         DNS_ANSWERS,
         check_dns_answer,
     ),

@@ -129,7 +129,7 @@ TARGETS = [
     Target(
         "NTP packet",
         "Gives a packet that is written as it was read, or WireError.",
-        30_000,
+        15_000,
         PLAIN + NTS_REQUESTS + NTS_RESPONSES,
         check_packet,
         packet_lengths,
@@ -153,7 +153,7 @@ TARGETS = [
     Target(
         "NTS response",
         "Gives a response only if it is authentic, a refusal, or WireError.",
-        10_000,
+        4_000,
         NTS_RESPONSES + PLAIN,
         check_response,
         packet_lengths,

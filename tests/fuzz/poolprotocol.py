@@ -47,11 +47,16 @@ def check_answer(question, data, rng):
         assert 1 <= len(ClientExchange(REQUEST).receive_data(longest.encode()).cookies) <= 8
 
 
+STREAMS = {
+    "pool's question": BackendExchange,
+    "list of support": partial(asked, QUERY),
+    "fixed-key answer": partial(asked, FIXED),
+}
 TARGETS = [
     Target(
         "pool's question",
         "Gives the same question whole and in pieces, or WireError either way.",
-        8_000,
+        4_000,
         QUESTIONS,
         check_question,
         record_lengths,
@@ -59,7 +64,7 @@ TARGETS = [
     Target(
         "list of support",
         "Gives the same list whole and in pieces, or WireError either way.",
-        6_000,
+        3_000,
         SUPPORT_ANSWERS,
         partial(check_answer, QUERY),
         record_lengths,
@@ -67,7 +72,7 @@ TARGETS = [
     Target(
         "fixed-key answer",
         "Gives the same whole and in pieces, which makes an answer that a client takes, or WireError either way.",
-        6_000,
+        3_000,
         FIXED_KEY_ANSWERS,
         partial(check_answer, FIXED),
         record_lengths,

@@ -1,4 +1,4 @@
-"""Every decoder of bytes that somebody else wrote, by the name of its target."""
+"""Every decoder of bytes that somebody else wrote, by the name of its target, and those that take them in pieces."""
 
 from tests.fuzz import (
     certificates,
@@ -32,3 +32,5 @@ TARGETS = {
         *cluster.TARGETS,
     )
 }
+STREAMS = {**negotiation.STREAMS, **poolprotocol.STREAMS}
+"""Makers of the exchanges that NTS-KE messages are fed to."""

@@ -2,18 +2,23 @@
 
 import os
 
-from ntspool.errors import WireError
-from ntspool.net.servertls import server_context
+from ntspool.errors import RemoteError, WireError
+from ntspool.net.clientsession import ClientSession
+from ntspool.net.servertls import PublicContext, contexts_by_name, server_context
 from ntspool.net.session import Outcome, Session
+from ntspool.net.tls import client_context
 from ntspool.pool.model import Certificate
 from ntspool.pool.names import NOTHING, Names
 from ntspool.pool.negotiation import Negotiator
+from ntspool.wire.messages import Request
 from tests.conftest import V4, make_serving
 from tests.fuzz.certificates import CHAIN, SERVER_KEY
 from tests.fuzz.engine import Target
 from tests.fuzz.negotiation import cut
 
-CONTEXT = server_context([Certificate(CHAIN, SERVER_KEY)])
+CERTIFICATES = [Certificate(CHAIN, SERVER_KEY)]
+CONTEXTS = [server_context(CERTIFICATES), PublicContext(*contexts_by_name(CERTIFICATES))]
+CLIENT = client_context(CHAIN)
 NEGOTIATOR = Negotiator([make_serving(address="192.0.2.7")])
 LONGEST_RECORD = 5 + (1 << 14)
 
@@ -37,6 +42,9 @@ def client_hello(name=b"pool.example.com", alpn=b"ntske/1", versions=b"\x03\x04"
     return b"\x16\x03\x01" + vector(2, b"\x01" + vector(3, hello))
 
 
+# Without extensions it chooses no key, so TLS fails behind it; another session's key would fail no later.
+SERVER_HELLO = bytes.fromhex("160303002a 02000026 0303") + bytes(32) + bytes.fromhex("00 1301 00")
+CIPHERTEXT = bytes.fromhex("140303000101 1703030020") + bytes(32)
 HELLOS = [
     client_hello() + b"\x14\x03\x03\x00\x01\x01",
     client_hello(b"0.pool.example.com", b"http/1.1"),
@@ -46,9 +54,9 @@ HELLOS = [
 ]
 
 
-def talk(pieces):
-    """Return how a session went to which these pieces came, and how many of them were taken."""
-    session = Session(CONTEXT, NEGOTIATOR, V4.packed, os.urandom)
+def talk(context, pieces):
+    """Return a session to which these pieces came, and how many bytes it answered."""
+    session = Session(context, NEGOTIATOR, V4.packed, os.urandom)
     said = b""
     for piece in pieces:
         said += session.receive_data(piece)
@@ -59,8 +67,9 @@ def talk(pieces):
 
 
 def check_client(data, rng):
-    session, said = talk([data])
-    again, _ = talk(cut(rng, data))
+    context = rng.choice(CONTEXTS)
+    session, said = talk(context, [data])
+    again, _ = talk(context, cut(rng, data))
     assert (again.finished, again.report.outcome, again.established) == (
         session.finished,
         session.report.outcome,
@@ -70,6 +79,22 @@ def check_client(data, rng):
     assert said < 8192
     if session.report.outcome is not Outcome.CLOSED:
         raise WireError(session.report.reason)
+
+
+def check_server(data, rng):
+    sessions = []
+    for pieces in ([data], cut(rng, data)):
+        session = ClientSession(CLIENT, "pool.example.com", Request((0,), (15,)))
+        session.start()
+        for piece in pieces:
+            if not session.finished:
+                session.receive_data(piece)
+        sessions.append(session)
+    whole, again = sessions
+    assert whole.reply is None
+    assert (whole.failure is None) == (again.failure is None)
+    if whole.failure is not None:
+        raise whole.failure
 
 
 NAMES = Names(("pool.example.com",), {"ntp-1.pool.example.com": "ntp-1"}, {"de.pool.example.com": ("ntp-1", "ntp-2")})
@@ -93,6 +118,19 @@ TARGETS = [
         HELLOS,
         check_client,
         lambda data: [3, 7],
+    ),
+    Target(
+        "TLS server's bytes",
+        "Whole and in pieces alike: a client's session goes on or fails; it never raises.",
+        1_000,
+        [
+            SERVER_HELLO,
+            SERVER_HELLO + bytes.fromhex("140303000101 1703030020") + bytes(32),
+            b"HTTP/1.1 400 Bad Request",
+        ],
+        check_server,
+        lambda data: [3, 7],
+        refusals=(RemoteError,),
     ),
     Target(
         "server name",

@@ -99,7 +99,7 @@ TARGETS = [
     Target(
         "zone's answer",
         "In pieces of any size, signed and not: a zone, records or the outcome of a change, or RemoteError.",
-        2_000,
+        600,
         ANSWERS,
         check_answer,
         refusals=(RemoteError,),
