@@ -30,7 +30,8 @@ def guided(name, seconds, *options):
     command = [sys.executable, "-m", "tests.fuzz.guided", str(seconds), name, *LIMITS, *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done.stdout, done.returncode, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    said = "".join(line for line in done.stdout.splitlines(keepends=True) if not line.startswith("INFO: Instrumenting"))
+    return said, done.returncode, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def fill(folder, cases):

@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from ntspool.errors import WireError
+from tests.fuzz import __main__ as search
 from tests.fuzz import corpus, engine
 from tests.fuzz.engine import MOST_MEMORY, MOST_PER_BYTE, Target
 from tests.fuzz.negotiation import outcome
@@ -95,6 +97,29 @@ def test_a_guided_run_finds_nothing_in_a_thousand_cases(tmp_path):
     options = ["-runs=1000", f"-artifact_prefix={tmp_path}/"]
     command = [sys.executable, "-m", "tests.fuzz.guided", "60", "NTS-KE request", *options]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+
+
+def test_a_search_tells_what_it_found_and_keeps_what_is_new(monkeypatch, tmp_path):
+    name, new = "restart turn", b"new"
+
+    def guided(name, seconds, prefix, seen):
+        Path(seen, "new").write_bytes(new)
+        if seconds:
+            Path(f"{prefix.partition('=')[2]}crash").write_bytes(b"bad")
+            return "TypeError: x", 77, 1.5
+        return "7 cases\n", 0, 0.4
+
+    monkeypatch.setattr(search, "guided", guided)
+    monkeypatch.setattr(corpus, "FOLDER", tmp_path / "corpus")
+    for seconds, told in (
+        (1, "let down after 2 s of processor time\nTypeError: x\ncases: ['626164']"),
+        (0, "nothing found in 7 "),
+    ):
+        (scratch := tmp_path / str(seconds)).mkdir()
+        found, unharmed = search.search(name, seconds, scratch)
+        assert found.startswith(told)
+        assert unharmed is not bool(seconds)
+        assert new in corpus.load(name)
 
 
 def test_an_endless_case_is_ended_and_told(monkeypatch):
