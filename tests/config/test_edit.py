@@ -185,7 +185,7 @@ def test_a_backend_that_is_not_there_is_told() -> None:
 
 def test_what_has_no_name_goes_by_none() -> None:
     for action in (lambda text: removed(text, ""), lambda text: changed(text, "", weight=5)):
-        with pytest.raises(LocalError, match="^there is no backend '' in backends.yaml; there are b$"):
+        with pytest.raises(LocalError, match=r"^there is no backend '' in backends\.yaml; there are b$"):
             action("backends: [a, {address: 192.0.2.1}, {name: b}]\n")
 
 
