@@ -12,6 +12,13 @@ def of_no_version(pem):
     return data.replace(version_3, bytes.fromhex("a003020105"))
 
 
+def with_strange_names(pem):
+    """Return the first certificate of a text in DER, with alternative names that are no ASCII."""
+    data = x509.load_pem_x509_certificates(pem)[0].public_bytes(Encoding.DER)
+    assert data.count(b"localhost") == 1
+    return data.replace(b"localhost", b"localh\xffst")
+
+
 def with_a_strange_name(pem):
     """Return the first certificate of a text in DER, with names that are no text but a string of bits."""
     data = x509.load_pem_x509_certificates(pem)[0].public_bytes(Encoding.DER)

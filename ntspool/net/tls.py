@@ -40,6 +40,9 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     certificate = Certificate(_read(chain), _read(key, secret=True))
     try:
         certified = _chain(certificate)[0].public_key()
+        # What is read of it later must be there to read.
+        dns_names(certificate)
+        not_after(certificate)
     except (*UNREADABLE, IndexError) as error:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
     try:

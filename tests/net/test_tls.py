@@ -16,7 +16,7 @@ from ntspool.net.servertls import server_context
 from ntspool.net.session import Session
 from ntspool.net.tls import ByName, client_context, covers, dns_names, library, read_certificate
 from ntspool.pool.negotiation import Negotiator
-from tests.certificates import of_no_version, with_a_strange_name
+from tests.certificates import of_no_version, with_strange_names
 from tests.conftest import V4
 from tests.net.tlsclient import MemoryClient, make_context
 
@@ -75,19 +75,16 @@ def test_a_file_without_certificate_is_refused(pki, tmp_path, content):
         read_certificate(chain, pki.key)
 
 
-def test_a_certificate_that_openssl_or_cryptography_cannot_read_is_refused(pki, tmp_path):
+@pytest.mark.parametrize("made", [of_no_version, with_strange_names])
+def test_a_certificate_that_cannot_be_read_is_refused(pki, tmp_path, made):
     chain = tmp_path / "chain.pem"
-    odd = of_no_version(pki.chain.read_bytes())
+    odd = made(pki.chain.read_bytes())
     chain.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(odd) + b"-----END CERTIFICATE-----\n")
     with pytest.raises(CertificateError, match=r"chain\.pem holds no certificate in PEM"):
         read_certificate(chain, pki.key)
-    with pytest.raises(CertificateError, match="no certificates in PEM"):
-        client_context(chain.read_bytes())
-    # The first of what fuzzing found: a name of which OpenSSL can make nothing, behind a good key.
-    strange = with_a_strange_name(pki.chain.read_bytes())
-    chain.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(strange) + b"-----END CERTIFICATE-----\n")
-    with pytest.raises(CertificateError, match=r"chain\.pem"):
-        read_certificate(chain, pki.key)
+    if made is of_no_version:
+        with pytest.raises(CertificateError, match="no certificates in PEM"):
+            client_context(chain.read_bytes())
 
 
 @pytest.mark.parametrize(
