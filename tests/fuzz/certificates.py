@@ -136,7 +136,7 @@ TARGETS = [
     Target(
         "server's certificate",
         "Gives a chain and its key, with names and an end, or CertificateError.",
-        500,
+        300,
         [SERVER_KEY + b"\0" + CHAIN, SERVER_KEY + b"\0" + CHAIN + TRUSTED],
         check_server,
         refusals=(CertificateError,),
@@ -160,7 +160,7 @@ TARGETS = [
     Target(
         "agent's identity",
         "Gives what TLS and the agent's client take, or StateError.",
-        400,
+        300,
         [(STATE / agentstate.ENTRY).read_bytes()],
         check_identity,
         refusals=(StateError,),

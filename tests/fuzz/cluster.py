@@ -93,7 +93,7 @@ TARGETS = [
     Target(
         "gateways report",
         "Gives a report that is written as it was read, with printable words, or WireError.",
-        10_000,
+        6_000,
         REPORTS,
         check_report,
     ),

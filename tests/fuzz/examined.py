@@ -37,7 +37,7 @@ TARGETS = [
     Target(
         "examined answer",
         "Gives verdicts in printable words, whatever the answer is.",
-        1_500,
+        1_000,
         KE_RESPONSES,
         check_answer,
         record_lengths,

@@ -202,7 +202,7 @@ TARGETS = [
     Target(
         "edited backends.yaml",
         "Gives a file with one backend changed, removed or added and nothing else, or LocalError.",
-        500,
+        300,
         [SMALL, IN_BLOCKS],
         check_edits,
         refusals=(LocalError,),
@@ -218,7 +218,7 @@ TARGETS = [
     Target(
         "TSIG key file",
         "Gives a key, or StateError without the secret.",
-        800,
+        400,
         [TSIG.encode(), b"/* a\n * comment */ " + TSIG.encode()],
         check_tsig,
         refusals=(StateError,),
@@ -226,7 +226,7 @@ TARGETS = [
     Target(
         "tokens of pools",
         "Gives printable tokens, or StateError.",
-        800,
+        400,
         [TOKENS, TOKENS[:33]],
         check_tokens,
         refusals=(StateError,),
@@ -234,7 +234,7 @@ TARGETS = [
     Target(
         "chrony's configuration",
         "Gives what keeps it from being a backend, or StateError.",
-        1_000,
+        400,
         [CHRONY],
         check_chrony,
         refusals=(StateError,),
@@ -242,7 +242,7 @@ TARGETS = [
     Target(
         "region database",
         "Gives regions, or DatabaseError when it is opened; a look-up never raises.",
-        1_000,
+        400,
         [DATABASE],
         check_database,
         refusals=(DatabaseError,),

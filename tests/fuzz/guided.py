@@ -15,9 +15,7 @@ import atheris
 import click
 
 from tests.fuzz.engine import endless_loops_ended
-
-with atheris.instrument_imports(include=["ntspool"]):
-    from tests.fuzz.targets import TARGETS
+from tests.fuzz.modules import find
 
 SLOWEST = 5.0
 """Seconds of processor time of a case: instrumented code is some ten times as slow."""
@@ -41,7 +39,9 @@ class Search:
 
 def main():
     seconds, name, *options = sys.argv[1:]
-    search = Search(TARGETS[name], float(seconds))
+    with atheris.instrument_imports(include=["ntspool"]):
+        target = find(name)
+    search = Search(target, float(seconds))
     atheris.Setup([sys.argv[0], *options], search.try_one)
     with endless_loops_ended():
         atheris.Fuzz()

@@ -125,7 +125,7 @@ TARGETS = [
     Target(
         "NTS-KE request",
         "Gives the same request whole and in pieces, or WireError either way.",
-        12_000,
+        8_000,
         KE_REQUESTS,
         partial(check_exchange, STREAMS["NTS-KE request"]),
         record_lengths,
@@ -133,7 +133,7 @@ TARGETS = [
     Target(
         "NTS-KE response",
         "Gives the same answer whole and in pieces, or WireError either way.",
-        12_000,
+        8_000,
         KE_RESPONSES,
         partial(check_exchange, STREAMS["NTS-KE response"]),
         record_lengths,

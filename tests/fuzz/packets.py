@@ -129,7 +129,7 @@ TARGETS = [
     Target(
         "NTP packet",
         "Gives a packet that is written as it was read, or WireError.",
-        15_000,
+        12_000,
         PLAIN + NTS_REQUESTS + NTS_RESPONSES,
         check_packet,
         packet_lengths,
@@ -137,7 +137,7 @@ TARGETS = [
     Target(
         "encrypted fields",
         "Gives fields that are written as they were read, or WireError.",
-        10_000,
+        8_000,
         PLAINTEXTS,
         check_fields,
         field_lengths,
@@ -145,7 +145,7 @@ TARGETS = [
     Target(
         "authenticator",
         "Gives a nonce and a ciphertext that fit into it, or WireError.",
-        10_000,
+        8_000,
         AUTHENTICATORS,
         check_authenticator,
         lambda _: [0, 2],
@@ -161,7 +161,7 @@ TARGETS = [
     Target(
         "NTS request",
         "Gives a request under keys of ours, or one that cannot be verified, or WireError.",
-        10_000,
+        8_000,
         NTS_REQUESTS + PLAIN,
         check_request,
         packet_lengths,

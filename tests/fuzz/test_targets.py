@@ -20,7 +20,7 @@ from tests.fuzz.engine import MOST_MEMORY, MOST_PER_BYTE, Target
 from tests.fuzz.negotiation import outcome
 from tests.fuzz.targets import STREAMS, TARGETS
 
-LARGE = 16_000
+LARGE = 8_000
 
 
 def each_byte(data):
