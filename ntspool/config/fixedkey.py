@@ -11,6 +11,7 @@ from ntspool.config.yamlfile import Document, Mistake, Place
 from ntspool.errors import StateError
 from ntspool.net.peertoken import read_token
 from ntspool.pool.model import FIXED_KEY
+from ntspool.pool.unreadable import UNREADABLE
 
 _TOKEN = f"expected the path of a file with the token that the backend knows us by, as `cookies: {FIXED_KEY}` needs it"
 
@@ -54,7 +55,7 @@ def _authorities(document: Document, place: Place) -> Iterator[Mistake]:
         yield document.mistake(place, f"{error}; {wanted}")
     except OSError as error:
         yield document.mistake(place, f"{path} cannot be read: {error.strerror}; {wanted}")
-    except ValueError:
+    except UNREADABLE:
         yield document.mistake(place, f"{path} holds no certificate in PEM; {wanted}")
 
 

@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import aiohttp
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from yarl import URL
 
-from ntspool.errors import RemoteError, ShutOutError, WireError
+from ntspool.errors import RemoteError, ShutOutError, StateError, WireError
 from ntspool.net import agentstate, authority, enrolment
 from ntspool.net import controlmessages as messages
 from ntspool.net.agentstate import Identity
@@ -52,7 +49,7 @@ class Gateway:
         host, _, port = text.rpartition(":")
         well_formed = (_HOST.fullmatch(host) or _BRACKETED.fullmatch(host)) and re.fullmatch("[1-9][0-9]{0,4}", port)
         if not well_formed or int(port) > 65535:
-            raise ValueError(f"{text!r} is no gateway; expected HOST:PORT such as gateway.example.com:4461")
+            raise ValueError(f"{text[:300]!r} is no gateway; expected HOST:PORT such as gateway.example.com:4461")
         return cls(host.strip("[]"), int(port))
 
     def __str__(self) -> str:
@@ -84,7 +81,7 @@ async def enrol(gateways: Sequence[Gateway], token: Secret, directory: Path) -> 
         body = Secret(Enrolment(token, csr).encode())
         answer = await _ask(gateway, client_context(None, trusted), _Question("POST", "/v1/enrol", body))
         certificate = messages.decode_pem(answer, "certificate")
-        backend = _check_issued(certificate, private, trusted)
+        backend = authority.check_issued(certificate, private, trusted)
         names = tuple(map(str, gateways))
         return Identity(backend, names, trusted, private, certificate)
 
@@ -114,7 +111,10 @@ class AgentClient:
     ) -> None:
         self._directory = directory
         self._identity = agentstate.read(directory)
-        self._gateways = list(gateways or map(Gateway.parse, self._identity.gateways))
+        try:
+            self._gateways = list(gateways or map(Gateway.parse, self._identity.gateways))
+        except ValueError as error:
+            raise StateError(f"{directory / agentstate.ENTRY} is damaged: {error}; enrol the agent again") from error
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -156,7 +156,7 @@ class AgentClient:
 
         async def renewed(gateway: Gateway) -> Identity:
             certificate = messages.decode_pem(await self._ask(gateway, question), "certificate")
-            if _check_issued(certificate, private, self._identity.authority) != self.backend:
+            if authority.check_issued(certificate, private, self._identity.authority) != self.backend:
                 raise WireError("it sent a certificate for another backend")
             return replace(self._identity, private=private, certificate=certificate)
 
@@ -221,25 +221,7 @@ async def _first_answer(gateways: list[Gateway], ask: Callable[[Gateway], Awaita
 async def _authority(gateway: Gateway, pinned: bytes) -> bytes:
     """Return the authority's certificate (PEM) that has the SHA-256 `pinned`, from somebody not known yet."""
     pem = messages.decode_pem(await _ask(gateway, stranger_context(), _Question("GET", "/v1/ca")), "ca")
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise WireError("it sent no certificate of an authority") from error
-    if authority.fingerprint(certificate) != pinned:
-        raise RemoteError("it is not of the pool that the token names")
-    return certificate.public_bytes(Encoding.PEM)
-
-
-def _check_issued(certificate: bytes, private: Secret, trusted: bytes) -> str:
-    """Return whose agent a new certificate names; raises WireError unless the authority signed it for our key."""
-    try:
-        issued = x509.load_pem_x509_certificate(certificate)
-        issued.verify_directly_issued_by(x509.load_pem_x509_certificate(trusted))
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise WireError("it sent no certificate of the pool's authority") from error
-    if issued.public_key() != load_pem_private_key(private.reveal(), password=None).public_key():
-        raise WireError("it sent a certificate for another key")
-    return authority.agent_of(issued)
+    return authority.check_pinned(pem, pinned)
 
 
 async def _ask(gateway: Gateway, context: ssl.SSLContext, question: _Question) -> bytes:

@@ -1,13 +1,16 @@
 """What an enrolled agent keeps: who it is, its private key and certificate, and whom it trusts and asks."""
 
 import json
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
 from ntspool.errors import StateError
+from ntspool.net.mutualtls import client_context
 from ntspool.net.store import FileStore
+from ntspool.pool.unreadable import UNREADABLE
 from ntspool.wire.secret import Secret
 
 ENTRY = "identity"
@@ -51,7 +54,8 @@ def read(directory: Path) -> Identity:
         identity = Identity(str(kept["backend"]), gateways, trusted, Secret(private), certificate)
         x509.load_pem_x509_certificate(identity.authority)
         x509.load_pem_x509_certificate(identity.certificate)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        client_context(identity.pem, identity.authority)
+    except (*UNREADABLE, ssl.SSLError, KeyError, AttributeError, RecursionError):
         # What was read may be quoted in these errors, and is secret.
         raise StateError(f"{directory / ENTRY} is damaged; enrol the agent again") from None
     return identity

@@ -15,6 +15,7 @@ import aiohttp
 from ntspool.errors import ConflictError, RemoteError, StateError, StoreAwayError, WireError
 from ntspool.wire import etcd as wire
 from ntspool.wire.etcd import Kept, Refusal, Watched
+from ntspool.wire.lines import LineBuffer
 from ntspool.wire.secret import NO_SECRET, Secret
 
 ATTEMPT: Final = 2.0
@@ -264,20 +265,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 async def _lines(response: aiohttp.ClientResponse, patience: float) -> AsyncIterator[bytes]:
     """Yield the lines of a stream; raises TimeoutError when none comes for `patience` seconds."""
-    held = bytearray()
+    buffer = LineBuffer(LARGEST_ANSWER)
     while True:
         async with asyncio.timeout(patience):
             piece = await response.content.readany()
         if not piece:
             raise WireError("it ended")
-        held += piece
-        if len(held) > LARGEST_ANSWER:
-            raise WireError("a message is too long")
-        *whole, rest = bytes(held).split(b"\n")
-        held = bytearray(rest)
-        for line in whole:
-            if line.strip():
-                yield line
+        for line in buffer.receive_data(piece):
+            yield line
 
 
 def _reason(error: BaseException) -> str:

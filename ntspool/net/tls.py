@@ -15,6 +15,7 @@ from OpenSSL import SSL, crypto
 from ntspool.errors import CertificateError, StateError
 from ntspool.net.secretfile import read_secret
 from ntspool.pool.model import Certificate
+from ntspool.pool.unreadable import UNREADABLE
 from ntspool.wire.secret import Secret
 
 ALPN_NTSKE = b"ntske/1"
@@ -38,18 +39,21 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     """
     certificate = Certificate(_read(chain), _read_key(key))
     try:
-        leaf = _chain(certificate)[0]
-    except (ValueError, IndexError) as error:
+        certified = _chain(certificate)[0].public_key()
+        # What is read of it later must be there to read.
+        dns_names(certificate)
+        not_after(certificate)
+    except (*UNREADABLE, IndexError) as error:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
     try:
         private = _private_key(certificate)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise CertificateError(f"{key} holds no unencrypted private key in PEM that TLS 1.3 can use") from error
-    if private.public_key() != leaf.public_key():
+    if private.public_key() != certified:
         raise CertificateError(f"{key} is not the private key of the certificate in {chain}")
     try:
         certificate_context(certificate)
-    except SSL.Error as error:
+    except (SSL.Error, crypto.Error) as error:
         raise CertificateError(f"{chain} is of no use for TLS: {describe(error)}") from error
     return certificate
 
@@ -179,15 +183,15 @@ def describe_refusal(connection: SSL.Connection, error: SSL.Error) -> str:
 def _trust(context: SSL.Context, authorities: bytes) -> None:
     store = context.get_cert_store()
     try:
-        certificates = x509.load_pem_x509_certificates(authorities)
-    except ValueError as error:
+        certificates = list(map(crypto.X509.from_cryptography, x509.load_pem_x509_certificates(authorities)))
+    except (*UNREADABLE, crypto.Error) as error:
         raise CertificateError("the authorities are no certificates in PEM") from error
     if store is not None:
         for each in certificates:
-            store.add_cert(crypto.X509.from_cryptography(each))
+            store.add_cert(each)
 
 
-def describe(error: SSL.Error) -> str:
+def describe(error: SSL.Error | crypto.Error) -> str:
     """Return OpenSSL's last word on a failure; it gives none when the connection just ended."""
     queue = error.args[0] if error.args else None
     return in_words(str(queue[-1][-1])) if isinstance(queue, list) and queue else "connection lost"

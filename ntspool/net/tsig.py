@@ -16,8 +16,9 @@ from ntspool.wire.secret import Secret
 ALGORITHMS = ("hmac-sha256", "hmac-sha512", "hmac-sha384", "hmac-sha224", "hmac-sha1")
 """What servers take today; hmac-md5 is not among it."""
 
-_COMMENT = re.compile(r'("[^"\n]*")|/\*.*?\*/|(?://|#)[^\n]*', re.DOTALL)
-_KEY = re.compile(r'\s*key\s+"?([^\s"{;]+)"?\s*\{(.*?)\}\s*;?\s*', re.DOTALL)
+# A pattern that had to look for an end more than once would take seconds for a file of this size.
+_COMMENT = re.compile(r'("[^"\n]*")|/\*.*?(\*/|\Z)|(?://|#)[^\n]*', re.DOTALL)
+_KEY = re.compile(r'key\s+"?([^\s"{;]+)"?\s*\{([^{}]*)\}\s*;?')
 _CLAUSE = re.compile(r'\s*(algorithm|secret)\s+"?([^\s";]+)"?\s*')
 
 
@@ -40,10 +41,15 @@ def read_key(path: Path) -> TsigKey:
         text = read_secret(path).reveal().decode("ascii")
     except UnicodeDecodeError:
         raise StateError(f"{path} is not {_WANTED}") from None
-    return _parse(path, _COMMENT.sub(lambda found: found[1] or " ", text))
+    return _parse(path, _COMMENT.sub(_blank, text).strip())
 
 
 _WANTED = 'a key file as tsig-keygen writes it: key "NAME" { algorithm hmac-sha256; secret "BASE64"; };'
+
+
+def _blank(found: re.Match[str]) -> str:
+    """Return what stands for a comment: nothing, unless it has no end; what is in quotes stays."""
+    return found[1] or ("/*" if found[2] == "" else " ")
 
 
 def _parse(path: Path, text: str) -> TsigKey:

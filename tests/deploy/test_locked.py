@@ -1,4 +1,4 @@
-"""What is locked, without asking anybody: it has hashes, is what pyproject.toml allows, and is what is installed from."""
+"""What is locked, without asking anybody: it has hashes, is what pyproject.toml allows, and is installed from."""
 
 import re
 import tomllib

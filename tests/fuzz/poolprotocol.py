@@ -53,8 +53,34 @@ def check_answer(question, data, rng):
         assert 1 <= len(ClientExchange(REQUEST).receive_data(longest.encode()).cookies) <= 8
 
 
+STREAMS = {
+    "pool's question": BackendExchange,
+    "list of support": partial(asked, QUERY),
+    "fixed-key answer": partial(asked, FIXED),
+}
 TARGETS = [
-    Target("pool's question", 8_000, QUESTIONS, check_question, record_lengths),
-    Target("list of support", 6_000, SUPPORT_ANSWERS, partial(check_answer, QUERY), record_lengths),
-    Target("fixed-key answer", 6_000, FIXED_KEY_ANSWERS, partial(check_answer, FIXED), record_lengths),
+    Target(
+        "pool's question",
+        "Gives the same question whole and in pieces, or WireError either way.",
+        4_000,
+        QUESTIONS,
+        check_question,
+        record_lengths,
+    ),
+    Target(
+        "list of support",
+        "Gives the same list whole and in pieces, or WireError either way.",
+        3_000,
+        SUPPORT_ANSWERS,
+        partial(check_answer, QUERY),
+        record_lengths,
+    ),
+    Target(
+        "fixed-key answer",
+        "Gives the same whole and in pieces, which makes an answer that a client takes, or WireError either way.",
+        3_000,
+        FIXED_KEY_ANSWERS,
+        partial(check_answer, FIXED),
+        record_lengths,
+    ),
 ]

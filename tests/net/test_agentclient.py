@@ -208,6 +208,18 @@ def test_a_damaged_identity_is_told(tmp_path, kept):
         AgentClient(tmp_path)
 
 
+def test_an_identity_that_tls_or_the_agent_cannot_use_is_told(tmp_path):
+    ours = authority.load_or_create(FileStore(tmp_path / "gateway"), 1.8e9)
+    private, csr = authority.make_request()
+    good = agentstate.Identity("ntp-1", ("gw:4461",), ours.pem, private, ours.sign_agent(csr, "ntp-1", 7, 1.8e9))
+    agentstate.write(tmp_path / "agent", good)
+    assert AgentClient(tmp_path / "agent").backend == "ntp-1"
+    for odd in (replace(good, private=authority.make_request()[0]), replace(good, gateways=("gw:port",))):
+        agentstate.write(tmp_path / "agent", odd)
+        with pytest.raises(StateError, match=r"identity is damaged.*; enrol the agent again"):
+            AgentClient(tmp_path / "agent")
+
+
 def test_gateways_are_tried_in_turn_and_the_one_that_answers_is_next_time_the_first(tmp_path):
     async def scene(port):
         directory = tmp_path / "agent"

@@ -1,5 +1,6 @@
 """The internal authority: what it signs, what it refuses to sign, and how it is kept."""
 
+import base64
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +16,7 @@ from ntspool.net.sealed import Seal
 from ntspool.net.store import FileStore
 from ntspool.wire.secret import Secret
 from tests import secrecy
+from tests.certificates import of_no_version
 
 NOW = 1_800_000_000.0
 DAY = 86400
@@ -67,6 +69,27 @@ def test_a_damaged_one_is_refused_and_stays(tmp_path, cut):
     with pytest.raises(StateError, match="authority is damaged"):
         authority.load_or_create(FileStore(tmp_path), NOW)
     assert path.read_bytes() == torn
+
+
+def armoured(data):
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(data) + b"-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("odd", [of_no_version, lambda _: b"0\x03abc"])
+def test_a_certificate_that_cannot_be_read_is_the_peers_fault(ours, odd):
+    private, csr = authority.make_request()
+    pem = armoured(odd(ours.pem))
+    with pytest.raises(WireError, match="no certificate of an authority"):
+        authority.check_pinned(pem, ours.fingerprint)
+    with pytest.raises(WireError, match="no certificate of the pool's authority"):
+        authority.check_issued(armoured(odd(ours.sign_agent(csr, "ntp-1", 7, NOW))), private, ours.pem)
+
+
+def test_a_kept_authority_with_a_certificate_that_cannot_be_read_is_refused(tmp_path, ours):
+    path = tmp_path / authority.ENTRY
+    path.write_bytes(path.read_bytes().replace(ours.pem, armoured(of_no_version(ours.pem))))
+    with pytest.raises(StateError, match="authority is damaged"):
+        authority.load_or_create(FileStore(tmp_path), NOW)
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path):

@@ -44,6 +44,10 @@ def test_what_bind_takes_is_taken(tmp_path, text):
         (WRITTEN.replace(SECRET, f"{SECRET}?"), "is not a key file"),
         (WRITTEN.replace("sha256", "md5"), "hmac-md5"),
         (WRITTEN.replace("key", "k\N{LATIN SMALL LETTER E WITH ACUTE}y"), "is not a key file"),
+        (f"{WRITTEN}/* has no end", "is not a key file"),
+        # Once they took a minute.
+        (WRITTEN + " " * 60_000 + "x", "is not a key file"),
+        (WRITTEN + "/* " * 20_000, "is not a key file"),
         (f'key "{"a" * 70}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};', "is not a key file"),
     ],
 )
