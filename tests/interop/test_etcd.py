@@ -189,7 +189,7 @@ def test_users_see_what_their_roles_allow_and_tokens_are_renewed():
                 assert store._token
                 store._token = Secret(b"forgotten.1")
                 assert (await store.get("a")).data == b"one"
-                assert store._token != "forgotten.1"
+                assert store._token != Secret(b"forgotten.1")
                 seen = []
 
                 async def follow():
