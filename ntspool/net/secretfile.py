@@ -30,6 +30,8 @@ def read_secret(path: Path) -> Secret:
             for folder in {path.parent, path.resolve().parent}:
                 refuse_open_folder(folder, status)
             data = file.read(LONGEST + 1)
+    except IsADirectoryError:
+        raise StateError(f"{path} is not a regular file") from None
     except OSError as error:
         raise StateError(f"{path} cannot be read: {error.strerror}") from error
     if len(data) > LONGEST:

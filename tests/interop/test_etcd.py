@@ -187,9 +187,9 @@ def test_users_see_what_their_roles_allow_and_tokens_are_renewed():
                 alone.control("auth", "enable")
                 await store.put("a", b"one")
                 assert store._token
-                store._token = "forgotten.1"
+                store._token = Secret(b"forgotten.1")
                 assert (await store.get("a")).data == b"one"
-                assert store._token != "forgotten.1"
+                assert store._token != Secret(b"forgotten.1")
                 seen = []
 
                 async def follow():
@@ -272,5 +272,6 @@ def issue_nameless(authority, directory):
     issued = builder.add_extension(names, critical=True).sign(authority._key, SHA256())
     chain, private = directory / "nameless.pem", directory / "nameless.key"
     chain.write_bytes(issued.public_bytes(Encoding.PEM))
+    private.touch(mode=0o600)
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return chain, private

@@ -17,7 +17,7 @@ from ntspool.wire.secret import Secret
 from tests.interop.lab import free_port
 
 KEYS = create(0, os.urandom).keys("g", CookieFormat.NTSPOOL)
-STRANGERS = tuple(replace(key, secret=os.urandom(32)) for key in KEYS.keys[:1])
+STRANGERS = tuple(replace(key, secret=Secret(os.urandom(32))) for key in KEYS.keys[:1])
 
 
 async def _prove(keys, held, tmp_path):
