@@ -13,6 +13,7 @@ from ntspool.net.clienttls import covers_name
 from ntspool.pool.exam.certificates import certificate_facts
 from ntspool.pool.exam.conversation import Conversation
 from ntspool.pool.unreadable import UNREADABLE
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target
 from tests.fuzz.kept import Held
 
@@ -37,7 +38,8 @@ def armour(what, data):
 
 
 AUTHORITY_KEY, TRUSTED = parts(AUTHORITY)
-AGENT_KEY, CSR = parts(REQUEST)
+agents_key, CSR = parts(REQUEST)
+AGENT_KEY = Secret(agents_key)
 SERVER_KEY, CHAIN = parts(SERVER)
 PINNED = authority.fingerprint(load_der_x509_certificate(der(TRUSTED)))
 CERTIFICATES = [der(each) for each in (TRUSTED, AGENT, CHAIN)]

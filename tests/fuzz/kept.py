@@ -22,6 +22,7 @@ from ntspool.pool.resolving import Question, RecordType, recalled
 from ntspool.pool.resolving import Target as ServiceTarget
 from ntspool.pool.tally import Tally
 from ntspool.pool.view import EventView
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target
 
 
@@ -127,7 +128,7 @@ def check_events(data, _):
         raise StateError(logs[0]["reason"])
 
 
-SEAL = Seal(bytes(32))
+SEAL = Seal(Secret(bytes(32)))
 
 
 def check_sealed(data, _):

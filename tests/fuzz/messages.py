@@ -52,7 +52,7 @@ def check_agents_answer(data, _):
 
 
 def check_token(data, _):
-    assert len(enrolment.pinned_authority(data.decode("latin-1"))) == 32
+    assert len(enrolment.pinned_authority(Secret(data))) == 32
 
 
 def check_packet(data, _):

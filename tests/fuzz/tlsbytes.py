@@ -11,12 +11,13 @@ from ntspool.pool.model import Certificate
 from ntspool.pool.names import NOTHING, Names
 from ntspool.pool.negotiation import Negotiator
 from ntspool.wire.messages import Request
+from ntspool.wire.secret import Secret
 from tests.conftest import V4, make_serving
 from tests.fuzz.certificates import CHAIN, SERVER_KEY
 from tests.fuzz.engine import Target
 from tests.fuzz.negotiation import cut
 
-CERTIFICATES = [Certificate(CHAIN, SERVER_KEY)]
+CERTIFICATES = [Certificate(CHAIN, Secret(SERVER_KEY))]
 CONTEXTS = [server_context(CERTIFICATES), PublicContext(*contexts_by_name(CERTIFICATES))]
 CLIENT = client_context(CHAIN)
 NEGOTIATOR = Negotiator([make_serving(address="192.0.2.7")])

@@ -15,10 +15,13 @@ import dns.update
 
 from ntspool.errors import RemoteError
 from ntspool.net.primary import Primary
+from ntspool.net.tsig import TsigKey
 from ntspool.pool.publishing import Change, Key, Kind
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target
 
-KEY = dns.tsig.Key(dns.name.from_text("pool"), b"s" * 32, dns.tsig.HMAC_SHA256)
+SHARED = TsigKey("pool", "hmac-sha256", Secret(b"s" * 32))
+KEY = SHARED.opened()
 NAME = Key("pool.example", Kind.A)
 CHANGE = Change(NAME, frozenset({"192.0.2.1"}), frozenset({"192.0.2.2"}), frozenset({"192.0.2.2"}))
 
@@ -67,7 +70,7 @@ def finished(coroutine):
 
 def check_answer(data, rng):
     how, answer = data[:1] or b"r", data[1:62_000]
-    primary = Primary(Stream(answer, rng, signed=how.islower()), KEY)
+    primary = Primary(Stream(answer, rng, signed=how.islower()), SHARED)
     match how.lower():
         case b"z":
             zone = finished(primary.zone_of(NAME.name))
