@@ -24,9 +24,13 @@ class Site(Rotating):
     name: str = ""
 
     def cluster(self) -> dict[str, Any]:
-        """Return `ntspool cluster status`."""
-        told: dict[str, Any] = json.loads(self.ntspool("cluster", "status", "--json"))
+        """Return what `ntspool cluster status` shows."""
+        told: dict[str, Any] = self.view()["cluster"]
         return told
+
+    def view(self) -> dict[str, Any]:
+        """Return what `ntspool status` shows."""
+        return self.ask("GET", "/v1/status")
 
     def gives_out(self) -> str:
         """Be a client once, in the gateway's network, and return the backend that is given out."""

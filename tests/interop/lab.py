@@ -1,5 +1,6 @@
 """Where daemons and gateways of a test run, and how: on loopback, without any power over the clock."""
 
+import itertools
 import os
 import pwd
 import random
@@ -165,10 +166,24 @@ def find(program: str) -> str:
     return path
 
 
+def _own_ports() -> Iterator[int]:
+    """Return ports that no other process of this test run gives out, in random order, each again only after the rest.
+
+    A port is used some time after it was found free, at worst minutes: those of modules, when they are imported. They
+    are below those that client's sockets are given by chance.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10000 + number % _PROCESSES, 32768, _PROCESSES)
+    return itertools.cycle(random.sample(ports, len(ports)))
+
+
+_PROCESSES = 12
+_ports = _own_ports()
+
+
 def free_port(*addresses: str) -> int:
-    """Return a port that is free just now on every address, and that no client's socket is given by chance."""
-    while True:
-        port = random.randrange(10000, 32768)
+    """Return a port that is free just now on every address, and that nobody else of this test run is given."""
+    for port in _ports:
         try:
             for address in addresses:
                 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
@@ -177,6 +192,7 @@ def free_port(*addresses: str) -> int:
         except OSError:
             continue
         return port
+    raise AssertionError
 
 
 def wait_until(what: str, condition: Callable[[], T | Literal[False] | None], deadline: float = DEADLINE) -> T:

@@ -1,6 +1,6 @@
 """Three gateways, one pool: what they share, whoever dies, and with etcd away."""
 
-import json
+import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -46,7 +46,12 @@ def clients(three, *names):
 
 
 def backend(site, name):
-    return json.loads(site.ntspool("backend", "show", name, "--json"))
+    return next(each for each in site.view()["backends"] if each["name"] == name)
+
+
+def known(site):
+    """Return whether each gateway that one knows lives, by their names."""
+    return {each["name"]: each["alive"] for each in site.cluster()["gateways"]}
 
 
 def away(site):
@@ -134,6 +139,7 @@ def test_a_gateway_is_killed_while_keys_rotate(three):
         refusal = ""
         while f"gateway {killed}: it has not been heard of" not in refusal:
             refusal = three["north"].try_to_rotate() or ""
+            time.sleep(0.1)
         assert "had not moved on to epoch" in refusal
         three.agree(rest)
         three[killed].start_gateway()
@@ -147,19 +153,20 @@ def test_the_leader_is_killed_and_another_one_leads(three):
     three[killed].kill("gateway")
     rest = [name for name in three.sites if name != killed]
     three.wait("another to lead", lambda: three[rest[0]].cluster()["leader"] in rest, 30)
-    told = {each["name"]: each for each in three[rest[0]].cluster()["gateways"]}
-    assert not told[killed]["alive"]
+    assert not known(three[rest[0]])[killed]
     assert f"gateway {killed} is lost" in three[rest[1]].ntspool("status")
 
 
 def test_a_gateway_that_is_no_more_is_forgotten(three):
     three["west"].kill("gateway")
-    three.wait("its loss to be seen", lambda: "LOST" in three["north"].ntspool("cluster", "status"))
+    three.wait("its loss to be seen", lambda: not known(three["north"])["west"])
+    assert "LOST" in three["north"].ntspool("cluster", "status")
     status, said = three["north"].attempt("cluster", "forget", "south")
     assert (status, "lives" in said) == (_REFUSED, True)
     three["north"].ntspool("cluster", "forget", "west")
     for name in ("north", "south"):
-        three.wait("it to be forgotten", lambda name=name: "west" not in three[name].ntspool("cluster", "status"))
+        three.wait("it to be forgotten", lambda name=name: "west" not in known(three[name]))
+        assert "west" not in three[name].ntspool("cluster", "status")
 
 
 def test_all_are_killed_at_once_and_come_back_in_any_order(three):
