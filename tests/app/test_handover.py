@@ -19,6 +19,9 @@ from tests.processes import alive, end_workers, workers_of
 from tests.waiting import until
 
 CLIENTS = 4
+PAUSE = 0.02
+"""Seconds between two sessions of a client: without it they would take the machine from gateways that start."""
+
 PATIENT = {"interval": "2s", "timeout": "1900ms"}
 """Probes that a busy machine does not mislead."""
 
@@ -106,6 +109,7 @@ class Load:
                 self.served += 1
             else:
                 self.failures.append(reply)
+            await asyncio.sleep(PAUSE)
 
 
 @contextlib.asynccontextmanager

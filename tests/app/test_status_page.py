@@ -14,7 +14,7 @@ from tests.processes import end_workers
 from tests.waiting import until
 
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
-WAIT = 20_000
+WAIT = 60_000
 """Milliseconds."""
 
 

@@ -13,7 +13,7 @@ from tests.interop.pool import Member, laid_out
 from tests.interop.rotating import PATIENCE, Rotating, unkeyed
 
 HEALTH = "{interval: 400ms, timeout: 390ms, rise: 1, fall: 12}"
-SETTLED = 20.0
+SETTLED = 60.0
 """Seconds in which all gateways must know what one of them was told, be the machine as busy as it is."""
 
 

@@ -21,7 +21,7 @@ from tests.interop.pool import Member, Pool, laid_out
 from tests.interop.supervised import Supervisor
 from tests.systemd import activated
 
-PATIENCE = 40.0
+PATIENCE = 80.0
 """Seconds in which a rotation must be allowed, or the agents must have done their work."""
 
 _HEALTH = "{interval: 300ms, timeout: 290ms, rise: 1, fall: 10}"

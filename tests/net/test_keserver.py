@@ -22,7 +22,7 @@ from ntspool.wire.records import Record
 from tests.net.poolclient import PoolClient
 from tests.net.tlsclient import make_context
 
-DEADLINE = 10
+DEADLINE = 60
 TOKEN = "f0" * 32
 JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, bytes(32))], 0)
 KEYS = BackendKe(JAR, (TOKEN,), 4123, bytes)

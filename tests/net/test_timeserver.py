@@ -21,7 +21,7 @@ from ntspool.wire import ntp
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import Header, Mode
 
-DEADLINE = 10
+DEADLINE = 60
 ASSOCIATION = Association(Aead.AES_SIV_CMAC_256, b"\1" * 32, b"\2" * 32)
 KEYS = KeySet(tuple(ServerKey(number, bytes([number]) * 32) for number in (1, 2, 3, 4)), 2)
 OTHER_KEYS = KeySet(tuple(ServerKey(number, bytes([number]) * 32) for number in (11, 12, 13, 14)), 2)
