@@ -9,16 +9,21 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ntspool.app.throwaway import Authority
 from ntspool.net.tls import read_certificate
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.model import Backend, Certificate, Client, Serving, UpAddress
 
-# A deadline would measure the machine, not the code. CI tries the same examples each time: what it says of a change
-# must come from the change.
-settings.register_profile("ntspool", deadline=None, derandomize="CI" in os.environ)
+# Deadlines and the time that examples take measure the machine, not the code. The same examples are tried each time:
+# what the tests say of a change must come from the change. NTSPOOL_EXPLORE has them look for new ones.
+settings.register_profile(
+    "ntspool",
+    deadline=None,
+    derandomize="NTSPOOL_EXPLORE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ntspool")
 
 

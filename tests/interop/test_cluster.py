@@ -36,7 +36,7 @@ def three(running):
 def clients(three, *names):
     """Have clients of these gateways spend cookies all the time, none of which may fail; nor may a key exchange."""
     with ExitStack() as stack:
-        loads = [stack.enter_context(load(three[name].pool, clients=20, life=three[name].life)) for name in names]
+        loads = [stack.enter_context(load(three[name].pool, clients=10, life=three[name].life)) for name in names]
         yield
         for each in loads:
             three.wait("answers", lambda each=each: each.report().answered.total() > 50)
