@@ -1,11 +1,13 @@
 """What tests on every floor start from."""
 
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
@@ -25,6 +27,27 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ntspool")
+
+
+_BYTECODE = "NTSPOOL_BYTECODE"
+
+
+def pytest_configure(config):
+    """Make a place for bytecode that is there for this run, if none may be kept beside the sources."""
+    if sys.dont_write_bytecode and _BYTECODE not in os.environ:
+        kept = TemporaryDirectory(prefix="ntspool-bytecode-")
+        config.add_cleanup(kept.cleanup)
+        # Some processes run as another user.
+        Path(kept.name).chmod(0o755)
+        os.environ[_BYTECODE] = kept.name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode():
+    """Let none of the hundreds of processes of ours that tests start compile what another one has."""
+    if _BYTECODE in os.environ:
+        os.environ["PYTHONPYCACHEPREFIX"] = os.environ[_BYTECODE]
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @dataclass(frozen=True)
