@@ -229,7 +229,7 @@ async def babble(link):
     ],
 )
 def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, cause, monkeypatch):
-    monkeypatch.setattr(upstream_module, "OPEN_TIMEOUT", 1.0)
+    monkeypatch.setattr(upstream_module, "OPEN_TIMEOUT", 2.0)
 
     async def work():
         async with scene(tmp_path, pki, adopt=False) as pool:
@@ -240,7 +240,7 @@ def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, caus
             # It is known now, so that nobody waits.
             began = time.monotonic()
             assert given(await pool.client()) == "shared"
-            assert time.monotonic() - began < upstream_module.OPEN_TIMEOUT
+            assert time.monotonic() - began < 1.0
             assert not pool.ke.asked
             pool.ke.behave()
             await until(lambda: pool.upstreams.open[OWN])
@@ -345,8 +345,8 @@ def test_who_waits_too_long_for_a_connection_gets_another_backend(tmp_path, pki)
             pool.ke.greet = slowly
             pool.adopt(SHARED)
             began = time.monotonic()
-            assert given(await pool.client(patience=3.0)) == "shared"
-            assert time.monotonic() - began < 2.8
+            assert given(await pool.client(patience=2.0)) == "shared"
+            assert time.monotonic() - began < 1.7
 
     play(work)
 
