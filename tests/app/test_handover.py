@@ -168,7 +168,7 @@ def test_when_the_control_process_is_killed_no_session_fails_until_another_has_t
         await until(lambda: not gateways.workers & before)
         await load.more()
         assert len(gateways.workers) == 2
-        assert gateways.said("worker of an earlier gateway finished") == 2
+        await until(lambda: gateways.said("worker of an earlier gateway finished") == 2)
         assert not gateways.said("worker of an earlier gateway killed")
 
     assert _play(around, scene) == []
