@@ -35,7 +35,7 @@ _BYTECODE = "NTSPOOL_BYTECODE"
 def pytest_configure(config):
     """Make a place for bytecode that is there for this run, if none may be kept beside the sources."""
     if sys.dont_write_bytecode and _BYTECODE not in os.environ:
-        kept = TemporaryDirectory(prefix="ntspool-bytecode-")
+        kept = TemporaryDirectory(prefix="ntspool-bytecode-", ignore_cleanup_errors=True)
         config.add_cleanup(kept.cleanup)
         # Some processes run as another user.
         Path(kept.name).chmod(0o755)
