@@ -16,7 +16,7 @@ from ntspool.wire.messages import Response
 from tests.app.pool import REQUEST, lay_out, run_ntspool
 from tests.interop.lab import free_port
 from tests.processes import alive, end_workers, workers_of
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 CLIENTS = 4
 PAUSE = 0.02
@@ -102,7 +102,7 @@ class Load:
     async def _client(self):
         while not self._enough:
             try:
-                reply = (await exchange_keys(self.server, REQUEST, 10)).reply
+                reply = (await exchange_keys(self.server, REQUEST, DEADLINE)).reply
             except RemoteError as error:
                 reply = str(error)
             if isinstance(reply, Response):
