@@ -24,7 +24,7 @@ NTSPOOL = [sys.executable, "-m", "ntspool"]
 
 def _run(*words, answer=""):
     return subprocess.run(
-        [*NTSPOOL, *map(str, words)], input=answer, capture_output=True, text=True, timeout=30, check=False
+        [*NTSPOOL, *map(str, words)], input=answer, capture_output=True, text=True, timeout=120, check=False
     )
 
 
