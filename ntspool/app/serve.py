@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 import uvloop
 
 from ntspool.app.gateway import Gateway
+from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError
 from ntspool.net.system import forbid_core_dumps
 from ntspool.net.systemd import Service
@@ -55,16 +54,3 @@ async def _serve(path: Path) -> None:
         for task in reloads:
             task.cancel()
         await gateway.stop()
-
-
-def heed_signals(reload: Callable[[], None]) -> asyncio.Event:
-    """Call `reload` on every SIGHUP from now on, and set the event that is returned on SIGTERM and SIGINT.
-
-    To be called before anything is started: a SIGHUP that came earlier would end the process.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from ntspool.app.serve import heed_signals
+from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError, StateError
 from ntspool.net.daemons import keyfile
 from ntspool.net.keserver import KeServer

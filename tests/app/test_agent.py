@@ -19,7 +19,7 @@ from ntspool.net.timeserver import TimeServer
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.keyfiles import KeySet
 from tests.net.daemons.test_restarted import at
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 FAST = Pace(answer=0.15, settle=0.6, between=0.02, turn=0.05, recheck=0.1, retry=0.05, longest_retry=0.2)
 NEVER = 1e9
@@ -214,7 +214,7 @@ def test_a_revoked_agent_ends_and_leaves_the_keys(tmp_path):
             await reported(gateways, *good(gateways.offered))
             gateways.trouble = ShutOutError("revoked")
             with pytest.raises(LocalError, match="revoked; the daemon keeps its keys, enrol this agent again"):
-                await asyncio.wait_for(agent, 10)
+                await asyncio.wait_for(agent, DEADLINE)
             assert daemon.installed() == four(5)
 
     asyncio.run(run())

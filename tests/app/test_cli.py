@@ -17,14 +17,14 @@ from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.keyfiles import parse
 from ntspool.pool.keyring import STATES
 from tests.app.pool import lay_out
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 NTSPOOL = [sys.executable, "-m", "ntspool"]
 
 
 def _run(*words, answer=""):
     return subprocess.run(
-        [*NTSPOOL, *map(str, words)], input=answer, capture_output=True, text=True, timeout=30, check=False
+        [*NTSPOOL, *map(str, words)], input=answer, capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -229,7 +229,7 @@ def test_keys_export_keeps_a_directory_fresh(around):
             assert (directory / name).stat().st_ino != stamps[name]
             assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE) == 0
     finally:
         process.kill()
         process.wait()

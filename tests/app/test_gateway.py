@@ -24,7 +24,7 @@ from ntspool.pool.cookies import CookieFormat, key_id
 from ntspool.pool.view import ChangeView, ReloadView
 from ntspool.wire.messages import Refusal, Response
 from tests.app.pool import lay_out
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_backends_that_all_fall_silent_at_once_are_given_out_all_the_same(around
             for server in servers.values():
                 await server.stop()
             await until(lambda: any(entry["event"] == "panic" for entry in logs))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             return {(await around.session()).server for _ in range(40)}
 
     assert _play(around, scene) == {"127.0.0.20", "127.0.0.21"}

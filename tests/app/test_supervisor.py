@@ -137,9 +137,9 @@ def test_one_that_finishes_is_not_waited_for_when_something_is_published():
 
     async def scene(supervisor, _):
         await supervisor.serving()
-        finishing = asyncio.create_task(supervisor.finish(3))
+        finishing = asyncio.create_task(supervisor.finish(4))
         await asyncio.sleep(0.1)
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(3.5):
             await supervisor.caught_up(99)
         await finishing
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from ntspool.app.demo_backends import free_port
 from ntspool.app.timeserving import read_tokens, renew
 from ntspool.errors import StateError
 from ntspool.net.daemons import keyfile
@@ -17,7 +16,7 @@ from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.ownkeys import LIFE
 from ntspool.wire.poolprotocol import FixedKeyRequest, SupportQuery
 from ntspool.wire.secret import Secret
-from tests.interop.lab import wait_until
+from tests.interop.lab import free_port, wait_until
 from tests.net.poolclient import PoolClient
 
 TOKEN, OTHER = "f0" * 32, "0f" * 32
@@ -87,7 +86,7 @@ def test_a_file_of_something_else_is_not_written_over(tmp_path):
 
 @contextmanager
 def running(tmp_path, pki, tokens):
-    ntp, ke = free_port(["127.0.0.1"]), free_port(["127.0.0.1"])
+    ntp, ke = free_port("127.0.0.1"), free_port("127.0.0.1")
     command = [sys.executable, "-m", "ntspool", "timeserver", f"--listen=127.0.0.1:{ntp}", f"--keys={tmp_path}/keys"]
     command += ["--own-keys", f"--ke-listen=127.0.0.1:{ke}", f"--certificate={pki.chain}", f"--private-key={pki.key}"]
     log = tmp_path / "log"

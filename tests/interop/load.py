@@ -70,7 +70,8 @@ class Report:
 
     `failures` are requests that brought no time: time, backend, key id, age of the cookie, cause.
     `refusals` are key exchanges that failed: time and cause. `newest` is the key id of the newest cookie. `overdue`
-    cookies were thrown away. `least` is how many clients were active at the worst, since all have been.
+    cookies were thrown away. `least` is how many clients were active at the worst, since all have been. What
+    began before `ended` has ended.
     """
 
     sessions: int = 0
@@ -80,6 +81,7 @@ class Report:
     overdue: int = 0
     active: int = 0
     least: int | None = None
+    ended: float = 0.0
     failures: list[tuple[float, str, int, float, str]] = field(default_factory=list)
     refusals: list[tuple[float, str]] = field(default_factory=list)
 
@@ -102,6 +104,7 @@ class _Client:
         self.report = report
         self.last = float("-inf")
         self.stock: deque[tuple[bytes, float]] = deque(maxlen=STOCK)
+        self.under_way: list[float] = []
 
     async def run(self) -> None:
         await asyncio.sleep(self.plan.poll * random.random())
@@ -115,14 +118,13 @@ class _Client:
 
     async def come(self) -> None:
         """Be a new client: what was in stock is forgotten once there is something else."""
-        began = time.time()
-        try:
-            done = await exchange_keys(
-                Server("127.0.0.1", self.plan.port, "localhost", Path(self.plan.ca)), _REQUEST, 10
-            )
-        except RemoteError as error:
-            self.report.refusals.append((began, str(error)))
-            return
+        server = Server("127.0.0.1", self.plan.port, "localhost", Path(self.plan.ca))
+        with self._begin() as began:
+            try:
+                done = await exchange_keys(server, _REQUEST, 10)
+            except RemoteError as error:
+                self.report.refusals.append((began, str(error)))
+                return
         if not isinstance(done.reply, Response) or done.association is None:
             self.report.refusals.append((began, str(done.reply)))
             return
@@ -140,10 +142,20 @@ class _Client:
             self.report.overdue += 1
         return None
 
+    @contextmanager
+    def _begin(self) -> Iterator[float]:
+        """Have something under way, since the time that this yields."""
+        began = time.time()
+        self.under_way.append(began)
+        try:
+            yield began
+        finally:
+            self.under_way.remove(began)
+
     async def _spend(self, cookie: bytes, got: float) -> None:
         # Another session may have taken the place of this one when the answer comes.
         backend, stock, report = self.backend, self.stock, self.report
-        began, age = time.time(), time.monotonic() - got
+        age = time.monotonic() - got
         report.spent[backend] += 1
         request = build_request(
             self.association,
@@ -153,7 +165,8 @@ class _Client:
             placeholders=STOCK - 1 - len(stock),
             transmit_timestamp=int.from_bytes(os.urandom(8), "big"),
         )
-        answer = await _ask(self.address, self.server_port, request)
+        with self._begin() as began:
+            answer = await _ask(self.address, self.server_port, request)
         if not isinstance(answer, Answer) or answer.header.leap == _UNSYNCHRONISED:
             cause = answer if isinstance(answer, str) else f"{AUTHENTIC}unsynchronised"
             report.failures.append((began, backend, key_id(CookieFormat(self.format), cookie), age, cause))
@@ -193,6 +206,7 @@ async def _main(plan: Plan) -> None:
             report.active = sum(time.monotonic() - each.last < ACTIVE for each in clients)
             if report.least is not None or report.active == plan.clients:
                 report.least = min(report.least or plan.clients, report.active)
+            report.ended = min([time.time(), *(began for each in clients for began in each.under_way)])
             report.write(Path(plan.report))
             await asyncio.sleep(0.2)
 
@@ -214,10 +228,9 @@ class Load:
         return Report.read(Path(self.plan.report))
 
     def settle(self) -> Report:
-        """Return the report of a time when every request that is under way now has ended."""
-        end = time.monotonic() + PATIENCE + 0.5
-        wait_until("the last requests to end", lambda: time.monotonic() > end)
-        return self.report()
+        """Return a report of a time when whatever is under way now has ended."""
+        now = time.time()
+        return wait_until("the last requests to end", lambda: (found := self.report()).ended > now and found)
 
 
 @contextmanager
@@ -225,6 +238,8 @@ def load(pool: Pool, clients: int, life: float, *, fresh: float = 0.2) -> Iterat
     """Run a load on a pool, from when every client has had an answer; most cookies are spent late in their `life`."""
     backends = {f"{each.addresses[0]} {each.port}": (each.name, each.cookies) for each in pool.members.values()}
     report = pool.directory / "load.json"
+    # What an earlier load has reported is not about this one.
+    report.unlink(missing_ok=True)
     plan = Plan(pool.port, str(pool.ca), clients, life / (STOCK + 2), fresh, life, backends, str(report))
     words = [*pool.network.inside, sys.executable, "-m", "tests.interop.load", json.dumps(asdict(plan))]
     log = pool.directory / "load.log"

@@ -275,12 +275,16 @@ async def half_an_answer(link, message):
     link.close()
 
 
+GARBAGE = b"\xff" * 4
+"""What begins no record, neither of ours nor of TLS: one in twenty at random does, and we would wait for its end."""
+
+
 async def garbage(link, _message):
-    await link.say(os.urandom(200))
+    await link.say(GARBAGE + os.urandom(196))
 
 
 async def garbage_below(link, _message):
-    await link.say_raw(os.urandom(200))
+    await link.say_raw(GARBAGE + os.urandom(196))
 
 
 async def endless(link, _message):

@@ -23,7 +23,7 @@ from ntspool.wire.secret import Secret
 from tests.net.poolclient import PoolClient
 from tests.net.tlsclient import make_context
 
-DEADLINE = 10
+DEADLINE = 60
 TOKEN = Secret(b"f0" * 32)
 JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, Secret(bytes(32)))], 0)
 KEYS = BackendKe(JAR, (TOKEN,), 4123, bytes)

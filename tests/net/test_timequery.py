@@ -16,6 +16,7 @@ from ntspool.pool.responder import Responder
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import decode_packet, encode_packet
 from ntspool.wire.secret import Secret
+from tests.interop.lab import free_port
 from tests.net.scripted import scripted
 
 KEY = ServerKey(3, Secret(bytes(range(32))))
@@ -60,12 +61,9 @@ def test_silence_is_told():
 
 
 def test_an_icmp_refusal_is_told_at_once():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     began = time.monotonic()
     with pytest.raises(RemoteError, match="refused"):
-        _ask(port, timeout=10)
+        _ask(free_port("127.0.0.1"), timeout=10)
     assert time.monotonic() - began < 5
 
 

@@ -22,7 +22,7 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import Header, Mode
 from ntspool.wire.secret import Secret
 
-DEADLINE = 10
+DEADLINE = 60
 ASSOCIATION = Association(Aead.AES_SIV_CMAC_256, Secret(b"\1" * 32), Secret(b"\2" * 32))
 KEYS = KeySet(tuple(ServerKey(number, Secret(bytes([number]) * 32)) for number in (1, 2, 3, 4)), 2)
 OTHER_KEYS = KeySet(tuple(ServerKey(number, Secret(bytes([number]) * 32)) for number in (11, 12, 13, 14)), 2)

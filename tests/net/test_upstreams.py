@@ -230,7 +230,7 @@ async def babble(link):
     ],
 )
 def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, cause, monkeypatch):
-    monkeypatch.setattr(upstream_module, "OPEN_TIMEOUT", 0.3)
+    monkeypatch.setattr(upstream_module, "OPEN_TIMEOUT", 2.0)
 
     async def work():
         async with scene(tmp_path, pki, adopt=False) as pool:
@@ -241,7 +241,7 @@ def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, caus
             # It is known now, so that nobody waits.
             began = time.monotonic()
             assert given(await pool.client()) == "shared"
-            assert time.monotonic() - began < 0.2
+            assert time.monotonic() - began < 1.0
             assert not pool.ke.asked
             pool.ke.behave()
             await until(lambda: pool.upstreams.open[OWN])
@@ -339,15 +339,15 @@ def test_the_list_is_asked_for_anew_while_clients_are_served(tmp_path, pki, monk
 
 def test_who_waits_too_long_for_a_connection_gets_another_backend(tmp_path, pki):
     async def slowly(link):
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(LIMIT)
 
     async def work():
         async with scene(tmp_path, pki, adopt=False) as pool:
             pool.ke.greet = slowly
             pool.adopt(SHARED)
             began = time.monotonic()
-            assert given(await pool.client(patience=1.0)) == "shared"
-            assert time.monotonic() - began < 0.9
+            assert given(await pool.client(patience=2.0)) == "shared"
+            assert time.monotonic() - began < 1.7
 
     play(work)
 
@@ -474,13 +474,14 @@ def test_a_connection_that_talks_without_end_is_let_go(tmp_path, pki):
 
 def test_one_that_never_answers_costs_its_client_its_time_and_the_next_nothing(tmp_path, pki, monkeypatch):
     monkeypatch.setattr(upstreams_module, "FAIR_TIME", 0.3)
+    monkeypatch.setattr(upstreams_module, "RESERVE", 0.5)
 
     async def work():
         async with scene(tmp_path, pki) as pool:
             pool.ke.on_keys = silent
             began = time.monotonic()
-            answer = await pool.client(patience=0.5)
-            assert 0.3 < time.monotonic() - began < 0.5
+            answer = await pool.client(patience=2.0)
+            assert 1.4 < time.monotonic() - began < 2.0
             assert (answer.message.code, answer.reason) == (2, "key exchange does not answer")
             assert given(await pool.client()) == "shared"
 
