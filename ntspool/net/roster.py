@@ -13,7 +13,7 @@ from typing import Final
 from ntspool.net.connection import Connection
 
 GREETING_GRACE: Final = 0.25
-"""Seconds to say a ClientHello in: honest clients send it with the last packet of the TCP handshake, or right behind."""
+"""Seconds to say a ClientHello in: honest clients send it with the last packet of TCP's handshake, or right behind."""
 
 SESSION_GRACE: Final = 1.0
 """Seconds that everybody who has said a ClientHello has for the session, whoever else wants the place."""

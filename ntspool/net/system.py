@@ -1,6 +1,7 @@
 """What the operating system gives a process: logs to standard error, listening sockets."""
 
 import logging
+import resource
 import socket
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -58,6 +59,12 @@ class _Above:
         if logging.getLevelNamesMapping()[str(words["level"]).upper()] < self._level:
             raise structlog.DropEvent
         return words
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as the system grants: it is one for each session that is open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:

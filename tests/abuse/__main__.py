@@ -13,7 +13,7 @@ import click
 from tests.abuse.scenarios import SCENARIOS
 from tests.abuse.scene import Seen, play, scene
 
-HEAD = "| attack | connections/s | healthy | p99 | memory before, peak, after | log lines | counted |\n|---|---|---|---|---|---|---|"
+COLUMNS = ("attack", "connections/s", "healthy", "p99", "memory before, peak, after", "log lines", "counted")
 
 
 def row(name: str, seen: Seen) -> str:
@@ -34,7 +34,7 @@ def main(names: tuple[str, ...], full: bool, core: str | None) -> None:
     if core is not None:
         os.sched_setaffinity(0, {int(core)})
     chosen = [each for each in SCENARIOS if not names or any(name in each.name for name in names)]
-    click.echo(HEAD)
+    click.echo("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
     with tempfile.TemporaryDirectory(prefix="ntspool-") as directory, scene(Path(directory)) as set_up:
         for number, each in enumerate(chosen):
             seen = play(set_up, each, number, 10.0 if full else 2.0, 25.0, 1.0 if full else 0.1)

@@ -37,7 +37,7 @@ def client_hello(
 
 
 def early_data_and_ticket() -> bytes:
-    """Return extensions that claim a ticket and announce data before the handshake (RFC 8446 sections 4.2.10, 4.2.11)."""
+    """Return extensions that claim a ticket and announce early data (RFC 8446 sections 4.2.10, 4.2.11)."""
     identity = _vector(2, os.urandom(200)) + b"\x00\x00\x00\x00"
     ticket = _vector(2, identity) + _vector(2, _vector(1, os.urandom(32)))
     return _extension(42, b"") + _extension(45, b"\x01\x01") + _extension(41, ticket)
