@@ -1,6 +1,6 @@
 """Attack a gateway: `python -m tests.abuse [--full] [NAME ...]`.
 
-Each scenario whose name holds one of the NAMEs, or all, for some seconds; a line of a table tells how it went.
+Each scenario whose name holds one of the NAMEs, or all, a few seconds each; a line of a table tells how it went.
 """
 
 import os
@@ -11,24 +11,33 @@ from pathlib import Path
 import click
 
 from tests.abuse.scenarios import SCENARIOS
-from tests.abuse.scene import Seen, play, scene
+from tests.abuse.scene import Seen, attackers, play, scene
 
-COLUMNS = ("attack", "connections/s", "healthy", "p99", "memory before, peak, after", "log lines", "counted")
+COLUMNS = (
+    "attack",
+    "connections/s",
+    "healthy",
+    "p99",
+    "memory before, peak, after",
+    "log lines",
+    "counted",
+    "ran, waited",
+)
 
 
 def row(name: str, seen: Seen) -> str:
     counted = {**seen.labels("clients_turned_away"), **seen.labels("session_failures")}
     reasons = ", ".join(f"{label} {count}" for label, count in sorted(counted.items(), key=lambda each: -each[1])[:3])
     return (
-        f"| {name} | {seen.opened / seen.seconds:,.0f} | {seen.served:.1%} of {seen.healthy.total()} "
+        f"| {name} | {seen.rate:,.0f} | {seen.served:.1%} of {seen.healthy.total()} "
         f"| {seen.p99 * 1000:.0f} ms | {seen.before:.0f}, {seen.peak:.0f}, {seen.after:.0f} MB "
-        f"| {seen.lines} | {reasons} |"
+        f"| {seen.lines} | {reasons} | {seen.busy.ran:.1f} s, {seen.busy.waited:.1f} s |"
     )
 
 
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1)
-@click.option("--full", is_flag=True, help="with all connections, for ten seconds each")
+@click.option("--full", is_flag=True, help="with all connections, for ten seconds and more each")
 @click.option("--core", help="where everything is to run")
 def main(names: tuple[str, ...], full: bool, core: str | None) -> None:
     if core is not None:
@@ -37,7 +46,8 @@ def main(names: tuple[str, ...], full: bool, core: str | None) -> None:
     click.echo("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
     with tempfile.TemporaryDirectory(prefix="ntspool-") as directory, scene(Path(directory)) as set_up:
         for number, each in enumerate(chosen):
-            seen = play(set_up, each, number, 10.0 if full else 2.0, 25.0, 1.0 if full else 0.1)
+            window = each.window if full else max(1, each.window // 10)
+            seen = play(set_up, attackers(set_up, each, 3 if full else 1, number, window), 25.0, 250 if full else 50)
             click.echo(row(each.name, seen))
             if len(seen.healthy) > 1:
                 click.echo(f"  healthy clients: {dict(seen.healthy)}", err=True)

@@ -1,9 +1,10 @@
-"""An attacker, as a process: python -m tests.abuse.attack ATTACK PORT SOURCES WINDOW RATE PACE
+"""An attacker, as a process: python -m tests.abuse.attack ATTACKS PORT SOURCES WINDOW RATE PACE
 
 Keeps WINDOW connections open to PORT of 127.0.0.1, each from another of SOURCES, and opens at most RATE a second; those
-that the gateway ends are replaced. What ATTACK says on each it says as fast as the gateway takes it, or a piece
-every PACE seconds. Nothing is ever read but what a handshake needs. Standard input tells when to end, by its end;
-then a line of JSON says what was done.
+that the gateway ends are replaced. What is said on each, by one of ATTACKS (with commas) after the other, is said as
+fast as the gateway takes it, or a piece every PACE seconds. Nothing is ever read but what a handshake needs. A line
+tells when WINDOW connections have been opened. Standard input tells when to end, by its end; then a line of JSON says
+what was done.
 """
 
 import heapq
@@ -25,13 +26,19 @@ from tests.abuse import attacks
 from tests.abuse.attacks import Attack
 
 _RESET = struct.pack("ii", 1, 0)
+_AT_ONCE = 20
 _GONE = select.EPOLLHUP | select.EPOLLERR | select.EPOLLRDHUP
 
 
 def sources(words: str) -> Iterator[str]:
-    """Yield addresses without end: those of a network, or, for `everywhere`, one of each of 14,000 networks."""
-    if words == "everywhere":
-        return itertools.cycle(f"127.{second}.{third}.1" for third in range(250) for second in range(70, 126))
+    """Yield addresses without end: those of a network, or one of each of 14,000 networks, for `everywhere`.
+
+    The number behind that is which of them is the first.
+    """
+    if words.startswith("everywhere"):
+        everywhere = [f"127.{second}.{third}.1" for third in range(250) for second in range(70, 126)]
+        start = int(words.removeprefix("everywhere")) % len(everywhere)
+        return itertools.cycle(everywhere[start:] + everywhere[:start])
     return itertools.cycle([str(each) for each in ip_network(words).hosts()])
 
 
@@ -48,7 +55,7 @@ class Held:
 class Attacker:
     """See the module."""
 
-    says: Attack
+    attacks: list[Attack]
     port: int
     sources: Iterator[str]
     window: int
@@ -57,16 +64,21 @@ class Attacker:
     held: dict[int, Held] = field(default_factory=dict)
     due: list[tuple[float, int]] = field(default_factory=list)
     opened: int = 0
-    refused: int = 0
     sent: int = 0
+    seconds: float = 0.0
 
     def run(self) -> None:
         self.epoll = select.epoll()
         self.epoll.register(sys.stdin, select.EPOLLHUP | select.EPOLLIN)
         began = time.monotonic()
+        told = False
         while True:
             now = time.monotonic()
-            for _ in range(min(self.window - len(self.held), int((now - began) * self.rate) - self.opened, 200)):
+            self.seconds = now - began
+            if not told and self.opened >= self.window:
+                told = True
+                print("attacking", flush=True)  # noqa: T201
+            for _ in range(min(self.window - len(self.held), int((now - began) * self.rate) - self.opened, _AT_ONCE)):
                 self._open()
             while self.due and self.due[0][0] <= now:
                 _, descriptor = heapq.heappop(self.due)
@@ -85,10 +97,9 @@ class Attacker:
         try:
             new.bind((next(self.sources), 0))
             new.connect_ex(("127.0.0.1", self.port))
-            pieces = self.says(new, self.opened)
+            pieces = self.attacks[self.opened % len(self.attacks)](new, self.opened // len(self.attacks))
             first = next(pieces, b"")
         except (OSError, SSL.Error):
-            self.refused += 1
             new.close()
             return
         new.setblocking(False)
@@ -118,10 +129,12 @@ class Attacker:
 def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    name, port, where, window, rate, pace = sys.argv[1:]
-    attacker = Attacker(getattr(attacks, name), int(port), sources(where), int(window), float(rate), float(pace))
+    names, port, where, window, rate, pace = sys.argv[1:]
+    says = [getattr(attacks, name) for name in names.split(",")]
+    attacker = Attacker(says, int(port), sources(where), int(window), float(rate), float(pace))
     attacker.run()
-    print(json.dumps({"opened": attacker.opened, "refused": attacker.refused, "sent": attacker.sent}))  # noqa: T201
+    told = {"opened": attacker.opened, "sent": attacker.sent, "seconds": attacker.seconds}
+    print(json.dumps(told))  # noqa: T201
 
 
 if __name__ == "__main__":

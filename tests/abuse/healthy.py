@@ -1,8 +1,8 @@
-"""Healthy clients, as a process: python -m tests.abuse.healthy PORT CA KEY_FILE RATE
+"""Healthy clients, as a process: python -m tests.abuse.healthy PORT CA KEY_FILE RATE NUMBER
 
-They come to PORT of 127.0.0.1 at a steady RATE a second, each from another network, make a whole key exchange within
-the patience of ntpd-rs, the most impatient client, and have a backend's KEY_FILE open their cookies. Standard input
-tells when to end, by its end; then a line of JSON tells how it went.
+So many of them come to PORT of 127.0.0.1, at a steady RATE a second and each from another network, make a whole key
+exchange within the patience of ntpd-rs, and have a backend's KEY_FILE open their
+cookies. A line of JSON tells how it went.
 """
 
 import asyncio
@@ -69,24 +69,19 @@ class Crowd:
         return "ok" if opened == [session.association()] * 8 else "cookies that do not open"
 
 
-async def crowd(port: int, ca: Path, jar: CookieJar, rate: float) -> Crowd:
-    """Have clients come until standard input ends."""
-    clients, tasks = Crowd(port, ca, jar), set()
-    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-    due = time.monotonic()
-    for source in itertools.cycle(SOURCES):
-        if ended.done():
-            break
-        tasks.add(asyncio.create_task(clients.come(source)))
-        due += 1 / rate
-        await asyncio.sleep(max(0, due - time.monotonic()))
-    await asyncio.gather(*tasks)
+async def crowd(port: int, ca: Path, jar: CookieJar, rate: float, number: int) -> Crowd:
+    """Have so many clients come."""
+    clients, began = Crowd(port, ca, jar), time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        for index, source in enumerate(itertools.islice(itertools.cycle(SOURCES), number)):
+            await asyncio.sleep(max(0, began + index / rate - time.monotonic()))
+            tasks.create_task(clients.come(source))
     return clients
 
 
 def main() -> None:
-    port, ca, key_file, rate = sys.argv[1:]
-    clients = asyncio.run(crowd(int(port), Path(ca), load_cookie_jar(Path(key_file)), float(rate)))
+    port, ca, key_file, rate, number = sys.argv[1:]
+    clients = asyncio.run(crowd(int(port), Path(ca), load_cookie_jar(Path(key_file)), float(rate), int(number)))
     seconds = sorted(clients.seconds) or [0.0]
     told = {"outcomes": clients.outcomes, "p99": seconds[len(seconds) * 99 // 100]}
     print(json.dumps(told))  # noqa: T201

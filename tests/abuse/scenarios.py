@@ -11,9 +11,9 @@ EVERYWHERE = "everywhere"
 class Scenario:
     """`attack` is said on `window` connections at once, opened at most `rate` a second, see attack.py.
 
-    They come from `everywhere`, a network each, or from one network. `short` is the window in the suite, None leaves
-    it out. `turned_away` are reasons of which at least one must be counted, and `memory` is how many megabytes a
-    worker may take meanwhile.
+    They come from `everywhere`, a network each, or from one network, to the port that wants a balancer's header if
+    they are `proxied`. `turned_away` are reasons of which at least one must be counted, and `memory` is how many
+    megabytes a worker may take meanwhile.
     """
 
     name: str
@@ -23,7 +23,6 @@ class Scenario:
     rate: float = 2000
     pace: float = 0.0
     proxied: bool = False
-    short: int | None = 100
     turned_away: frozenset[TurnedAway] = frozenset()
     memory: int = 40
 
@@ -63,3 +62,29 @@ SCENARIOS = (
     Scenario("a flood from one network", "garbage", everywhere=False, rate=20_000, turned_away=_NETWORK),
     Scenario("a flood from everywhere", "garbage", window=100, rate=20_000),
 )
+"""One after the other, with the default limits."""
+
+TOGETHER = (
+    Scenario(
+        "before TLS",
+        "silence,half_a_hello,trickled_hello,nearly_a_long_hello,garbage,oversized_hello,change_cipher_specs_first",
+        window=400,
+        pace=0.02,
+        turned_away=_turned_away(TurnedAway.SESSIONS),
+    ),
+    Scenario(
+        "in the handshake",
+        "half_open,hello_in_small_records,names_and_protocols,other_parameters",
+        window=150,
+        rate=150,
+    ),
+    Scenario(
+        "in TLS",
+        "renegotiation,key_updates,key_updates_after_the_request,key_updates_and_crumbs,empty_records,unasked_messages,"
+        "never_reads,endless_requests,one_record_at_a_time,talks_on",
+        window=60,
+        rate=40,
+    ),
+    Scenario("instead of a header", "proxy_headers,garbage", proxied=True, rate=1000, pace=0.02, turned_away=_PROXY),
+)
+"""The same attacks, some at once and with fewer connections, for a gateway with 300 places."""

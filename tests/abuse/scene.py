@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ntspool.app import export
 from ntspool.app.throwaway import Authority
+from ntspool.net.busy import Busy
 from tests.abuse.scenarios import EVERYWHERE, Scenario
 from tests.interop.lab import free_port, running, wait_until
 from tests.processes import end_workers, workers_of
@@ -69,6 +70,11 @@ class Scene:
     def descriptors(self, pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/fd"))
 
+    def busy(self, pid: int) -> Busy:
+        """Return for how long a process ran, and waited for a core."""
+        ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        return Busy(int(ran) / 1e9, int(waited) / 1e9)
+
     def counters(self) -> Counter[tuple[str, str]]:
         """Return how many clients were turned away and how sessions ended, by metric and label."""
         with urlopen(f"http://127.0.0.1:{self.status_port}/metrics", timeout=20) as answer:
@@ -96,9 +102,9 @@ class Seen:
     descriptors: tuple[int, int]
     lines: int
     counted: Counter[tuple[str, str]]
-    opened: int
+    rate: float
     sent: int
-    seconds: float
+    busy: Busy
 
     @property
     def served(self) -> float:
@@ -111,8 +117,8 @@ class Seen:
 
 
 @contextmanager
-def scene(directory: Path, core: str | None = None) -> Iterator[Scene]:
-    """Run a gateway and a backend, on a `core` of their own if one is named; from when they serve."""
+def scene(directory: Path, limits: str = "{}") -> Iterator[Scene]:
+    """Run a gateway and a backend; from when they serve."""
     authority, now = Authority.make(datetime.now(UTC)), datetime.now(UTC)
     set_up = Scene(directory, free_port("127.0.0.1"), free_port("127.0.0.1"), free_port("127.0.0.1"))
     authority.write(set_up.ca)
@@ -123,12 +129,12 @@ def scene(directory: Path, core: str | None = None) -> Iterator[Scene]:
         f"listen: ['127.0.0.1:{set_up.port}', "
         f"{{address: '127.0.0.1:{set_up.proxied_port}', proxy_from: [127.250.0.0/24]}}]\n"
         f"status: {{listen: ['127.0.0.1:{set_up.status_port}']}}\nstate: {directory}/state\nlog: {{format: json}}\n"
+        f"limits: {limits}\n"
         "health: {interval: 500ms, timeout: 450ms, rise: 1, fall: 20}\n"
         f"backends: [{{name: ntp-1, address: {BACKEND}, port: {ntp_port}, cookies: ntspool}}]\n"
     )
     export.write(set_up.key_file, export.key_file(config, "ntp-1"))
-    pinned = [] if core is None else ["taskset", "-c", core]
-    ours = [*pinned, sys.executable, "-m", "ntspool"]
+    ours = [sys.executable, "-m", "ntspool"]
     backend = [*ours, "timeserver", f"--listen={BACKEND}:{ntp_port}", f"--keys={set_up.key_file}", "--stratum=3"]
     try:
         with (
@@ -142,18 +148,18 @@ def scene(directory: Path, core: str | None = None) -> Iterator[Scene]:
         end_workers(directory / "state")
 
 
-def play(set_up: Scene, scenario: Scenario, network: int, seconds: float, rate: float, share: float = 1.0) -> Seen:
-    """Attack for so many seconds, with `share` of all connections, while `rate` healthy clients come a second.
-
-    An attack from one network comes from the one with this number.
-    """
+def play(set_up: Scene, attackers: Sequence[list[object]], rate: float, clients: int) -> Seen:
+    """Have the `attackers` attack while so many healthy clients come, `rate` a second; then see all come back."""
     worker, began_lines = set_up.worker(), set_up.log.read_bytes().count(b"\n")
+    busy = set_up.busy(worker)
     before, descriptors, counted = set_up.memory(worker), set_up.descriptors(worker), set_up.counters()
-    with _peak(lambda: set_up.memory(worker)) as peak, _started(_healthy(set_up, rate)) as healthy:
-        with _started(_attack(set_up, scenario, network, share)) as attacker:
-            time.sleep(seconds)
-            did = _end(attacker)
-        went = _end(healthy)
+    with _peak(lambda: set_up.memory(worker)) as peak, ExitStack() as stack:
+        attacking = [stack.enter_context(_started(each)) for each in attackers]
+        for each in attacking:
+            assert each.stdout.readline() == "attacking\n"
+        healthy = stack.enter_context(_started(_healthy(set_up, rate, clients)))
+        went = json.loads(healthy.stdout.readline())
+        did = [_end(each) for each in attacking]
     with suppress(AssertionError):
         wait_until(
             "all to be as before",
@@ -170,32 +176,38 @@ def play(set_up: Scene, scenario: Scenario, network: int, seconds: float, rate: 
         descriptors=(descriptors, set_up.descriptors(worker)),
         lines=set_up.log.read_bytes().count(b"\n") - began_lines,
         counted=set_up.counters() - counted,
-        opened=did["opened"],
-        sent=did["sent"],
-        seconds=seconds,
+        rate=sum(each["opened"] / each["seconds"] for each in did),
+        sent=sum(each["sent"] for each in did),
+        busy=set_up.busy(worker) - busy,
     )
 
 
-def _attack(set_up: Scene, scenario: Scenario, network: int, share: float) -> list[object]:
+def attackers(set_up: Scene, scenario: Scenario, processes: int, network: int, window: int) -> list[list[object]]:
+    """Return the commands of so many processes that attack, with a window of so many connections together.
+
+    An attack from one network comes from the one with this number.
+    """
     port = set_up.proxied_port if scenario.proxied else set_up.port
-    where = EVERYWHERE if scenario.everywhere else f"127.66.{network}.0/24"
-    window = max(1, int(scenario.window * share))
-    return ["tests.abuse.attack", scenario.attack, port, where, window, scenario.rate, scenario.pace]
+    found: list[list[object]] = []
+    for number in range(processes):
+        where = f"{EVERYWHERE}{number * 4000}" if scenario.everywhere else f"127.66.{network}.0/24"
+        rate = scenario.rate / processes
+        found.append(["tests.abuse.attack", scenario.attack, port, where, window // processes, rate, scenario.pace])
+    return found
 
 
-def _healthy(set_up: Scene, rate: float) -> list[object]:
-    return ["tests.abuse.healthy", set_up.port, set_up.ca, set_up.key_file, rate]
+def _healthy(set_up: Scene, rate: float, clients: int) -> list[object]:
+    return ["tests.abuse.healthy", set_up.port, set_up.ca, set_up.key_file, rate, clients]
 
 
 @contextmanager
 def _started(words: Sequence[object]) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", *map(str, words)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _end(process: subprocess.Popen[str]) -> dict:
