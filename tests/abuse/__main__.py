@@ -1,4 +1,4 @@
-"""Attack a gateway: `python -m tests.abuse [--full] [NAME ...]`.
+"""Attack a gateway: `python -m tests.abuse [--full | --chrony] [NAME ...]`.
 
 Each scenario whose name holds one of the NAMEs, or all, a few seconds each; a line of a table tells how it went.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tests.abuse.chrony import comes_again_after
 from tests.abuse.scenarios import SCENARIOS
 from tests.abuse.scene import Seen, attackers, play, scene
 
@@ -38,16 +39,26 @@ def row(name: str, seen: Seen) -> str:
 @click.command(help=__doc__)
 @click.argument("names", nargs=-1)
 @click.option("--full", is_flag=True, help="with all connections, for ten seconds and more each")
+@click.option("--chrony", is_flag=True, help="instead, when a chronyd comes again that was turned away")
 @click.option("--core", help="where everything is to run")
-def main(names: tuple[str, ...], full: bool, core: str | None) -> None:
+def main(names: tuple[str, ...], full: bool, chrony: bool, core: str | None) -> None:
     if core is not None:
         os.sched_setaffinity(0, {int(core)})
+    if chrony:
+        with tempfile.TemporaryDirectory(prefix="ntspool-") as directory:
+            click.echo(f"chronyd had its cookies {comes_again_after(Path(directory)):.1f} s after it was turned away")
+        return
     chosen = [each for each in SCENARIOS if not names or any(name in each.name for name in names)]
     click.echo("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
     with tempfile.TemporaryDirectory(prefix="ntspool-") as directory, scene(Path(directory)) as set_up:
         for number, each in enumerate(chosen):
             window = each.window if full else max(1, each.window // 10)
-            seen = play(set_up, attackers(set_up, each, 3 if full else 1, number, window), 25.0, 250 if full else 50)
+            seen = play(
+                set_up,
+                attackers(set_up, each, 3 if full else 1, f"127.66.{number}.0/24", window),
+                25.0,
+                250 if full else 50,
+            )
             click.echo(row(each.name, seen))
             if len(seen.healthy) > 1:
                 click.echo(f"  healthy clients: {dict(seen.healthy)}", err=True)

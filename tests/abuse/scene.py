@@ -153,13 +153,10 @@ def play(set_up: Scene, attackers: Sequence[list[object]], rate: float, clients:
     worker, began_lines = set_up.worker(), set_up.log.read_bytes().count(b"\n")
     busy = set_up.busy(worker)
     before, descriptors, counted = set_up.memory(worker), set_up.descriptors(worker), set_up.counters()
-    with _peak(lambda: set_up.memory(worker)) as peak, ExitStack() as stack:
-        attacking = [stack.enter_context(_started(each)) for each in attackers]
-        for each in attacking:
-            assert each.stdout.readline() == "attacking\n"
-        healthy = stack.enter_context(_started(_healthy(set_up, rate, clients)))
-        went = json.loads(healthy.stdout.readline())
-        did = [_end(each) for each in attacking]
+    with _peak(lambda: set_up.memory(worker)) as peak, attacking(attackers) as attacks:
+        with _started(_healthy(set_up, rate, clients)) as healthy:
+            went = json.loads(healthy.stdout.readline())
+        did = [end(each) for each in attacks]
     with suppress(AssertionError):
         wait_until(
             "all to be as before",
@@ -182,18 +179,28 @@ def play(set_up: Scene, attackers: Sequence[list[object]], rate: float, clients:
     )
 
 
-def attackers(set_up: Scene, scenario: Scenario, processes: int, network: int, window: int) -> list[list[object]]:
+def attackers(set_up: Scene, scenario: Scenario, processes: int, network: str, window: int) -> list[list[object]]:
     """Return the commands of so many processes that attack, with a window of so many connections together.
 
-    An attack from one network comes from the one with this number.
+    An attack that comes from one network comes from this one.
     """
     port = set_up.proxied_port if scenario.proxied else set_up.port
     found: list[list[object]] = []
     for number in range(processes):
-        where = f"{EVERYWHERE}{number * 4000}" if scenario.everywhere else f"127.66.{network}.0/24"
+        where = f"{EVERYWHERE}{number * 4000}" if scenario.everywhere else network
         rate = scenario.rate / processes
         found.append(["tests.abuse.attack", scenario.attack, port, where, window // processes, rate, scenario.pace])
     return found
+
+
+@contextmanager
+def attacking(attackers: Sequence[list[object]]) -> Iterator[list[subprocess.Popen[str]]]:
+    """Run the attackers; from when they have opened all their connections once."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_started(each)) for each in attackers]
+        for each in processes:
+            assert each.stdout.readline() == "attacking\n"
+        yield processes
 
 
 def _healthy(set_up: Scene, rate: float, clients: int) -> list[object]:
@@ -210,7 +217,7 @@ def _started(words: Sequence[object]) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _end(process: subprocess.Popen[str]) -> dict:
+def end(process: subprocess.Popen[str]) -> dict:
     """Tell a process to end, and return what it tells."""
     told, _ = process.communicate(timeout=60)
     return json.loads(told)
