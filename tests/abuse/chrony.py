@@ -13,7 +13,7 @@ from tests.interop.lab import here, wait_until
 
 NETWORK = "127.0.0.0/24"
 FLOOD = Scenario("a flood from chronyd's network", "garbage", everywhere=False, rate=20_000)
-LIMITS = "{per_network: {rate: 1, burst: 500}}"
+LIMITS = "{per_network: {rate: 1, burst: 500}, per_address: {rate: 1, burst: 500}}"
 """Of every second's crowd one may come in; that it is chronyd is unlikely."""
 
 PATIENCE = 60.0
