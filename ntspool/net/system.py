@@ -73,6 +73,12 @@ def forbid_core_dumps() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (least, least))
 
 
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as the system grants: it is one for each session that is open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:
     """Return a non-blocking TCP socket that listens on an IP literal; raises OSError.
 
