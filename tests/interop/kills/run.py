@@ -25,8 +25,8 @@ SHOWN = 5
 class Plan:
     """At least so many kills by these scenes, `rate` clients a second that come and go, and so many that stay.
 
-    If the site is not `activated`, the last worker's death closes the port. What gateway and agents have logged is copied
-    to the directory `logs`.
+    If the site is not `activated`, the last worker's death closes the port. What gateway and agents have logged is
+    copied to the directory `logs`.
     """
 
     count: int
@@ -71,9 +71,8 @@ def run(plan: Plan, tell: Callable[[str], None] = lambda _: None) -> Told:
                 wrong = SCENES[name](killer) + aftermath.torn() + aftermath.settle() + aftermath.judge()
                 kinds[name] += 1
                 more = ", ".join(sorted((_kills(losses) - kills).elements()))
-                tell(
-                    f"{at - began:6.1f} s {name}: {more}; well after {time.time() - at:.1f} s {'; '.join(wrong[:SHOWN])}"
-                )
+                well = f"well after {time.time() - at:.1f} s {'; '.join(wrong[:SHOWN])}"
+                tell(f"{at - began:6.1f} s {name}: {more}; {well}")
                 told.wrong += [f"{name} at {at - began:.1f} s: {each}" for each in wrong]
         if plan.logs is not None:
             for each in (running.gateway, *running.agents.values()):
@@ -129,6 +128,7 @@ def _figures(plan: Plan, running: Site, losses: Losses, report: Report, aftermat
         "epochs": running.epoch,
         "operations": dict(sorted(running.tally.items())),
         "longest outage of a backend, s": _longest(backends),
+        "longest until all was well without a worker, s": _longest(losses.blackouts),
         "longest without a control process, s": _longest(losses.control),
         "files looked at": aftermath.disk.looked,
         "starts": {"gateway": running.gateway.starts, "agents": sum(each.starts for each in running.agents.values())},
