@@ -88,8 +88,11 @@ class Aftermath:
 
     def judge(self) -> list[str]:
         """Say what else is wrong once all has settled."""
+        # An agent tidies when it has started and its gateway has told it which daemon is here.
+        soon(lambda: not any(self.disk.forgotten()), PATIENCE, 0.2)
+        found = list(self.disk.forgotten())
         with self._site.busy:
-            found = [*self.disk.amiss(), *self.disk.forgotten(), *self._disobeyed()]
+            found += [*self.disk.amiss(), *self._disobeyed()]
         return [*found, *self._failed_sessions(), *self._failed_requests(), *self._forgotten_epochs(), *self._real()]
 
     def _note_who_is_back(self) -> None:
