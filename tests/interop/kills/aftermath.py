@@ -81,7 +81,7 @@ class Aftermath:
             last[:] = self._unsettled()
             return not last
 
-        well = soon(settled, PATIENCE, 0.1)
+        well = soon(settled, PATIENCE, 0.2)
         for each in self._losses.blackouts:
             each.back = each.back or time.time()
         return [] if well else [f"after {PATIENCE:g} s: {each}" for each in last]
