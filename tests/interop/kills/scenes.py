@@ -40,8 +40,8 @@ class Killer:
             return [f"{self._deaths()} deaths of workers are told after {deaths} and {killed} more"]
         if site.metric("ntspool_worker_deaths_total") < deaths + killed:
             return ["the metric of deaths does not count"]
-        missing = soon(lambda: site.gateway.journal.count("worker died", KILLED) >= told + killed, 5)
-        return [] if missing else ["the log does not tell that a worker was killed"]
+        logged = soon(lambda: site.gateway.journal.count("worker died", KILLED) >= told + killed, 5)
+        return [] if logged else ["the log does not tell that a worker was killed"]
 
     def all_workers(self) -> list[str]:
         """Kill every worker at once."""
@@ -219,11 +219,15 @@ class Killer:
     @contextmanager
     def _during(self, operation: Callable[[], object], within: float = SHORT) -> Iterator[None]:
         """Begin an operation and let something happen up to `within` seconds later; it may end as it will."""
-        operating = threading.Thread(target=operation)
-        with self._site.busy:
-            # No other operation is under way, so this one begins now.
-            began = threading.Event()
-        operating = threading.Thread(target=lambda: (began.set(), operation()))
+        began = threading.Event()
+
+        def operate() -> None:
+            # As soon as no other operation is under way.
+            with self._site.busy:
+                began.set()
+                operation()
+
+        operating = threading.Thread(target=operate)
         operating.start()
         began.wait()
         time.sleep(self._chance.uniform(0, within))
