@@ -121,7 +121,7 @@ class Aftermath:
         found = [
             f"{each['name']} is {each['state']}, mints {each['minting']} of {current}: {each['cause']}"
             for each in status["backends"]
-            if each["state"] not in ("UP", "DRAIN") or each["minting"] != current
+            if not all(address["up"] for address in each["addresses"]) or each["minting"] != current
         ]
         found += [f"{each['backend']} proves less" for each in keys["backends"] if str(current) not in each["proved"]]
         if set(workers["pids"]) != site.workers or len(workers["pids"]) != workers["wanted"]:

@@ -77,12 +77,12 @@ class Killer:
         with site.backends[name].held():
             died = time.time()
             self._kill_backend(name)
-            down = soon(lambda: self._state(name) == "DOWN", site.bound + 5)
+            down = soon(lambda: self._states(name) == {"DOWN"}, site.bound + 5)
             seconds = time.time() - died
             # Clients that come now must all get another one.
             time.sleep(self._chance.uniform(1.0, 2.0))
         if not down or (seconds > site.bound + SLACK and len(self._losses.control) == control):
-            return [f"{name} is {self._state(name)} {seconds:.1f} s after its death, the bound is {site.bound:.1f} s"]
+            return [f"{name} is {self._states(name)} {seconds:.1f} s after its death, the bound is {site.bound:.1f} s"]
         return []
 
     def control_while_rotating(self) -> list[str]:
@@ -188,10 +188,11 @@ class Killer:
             return int(self._site.api("GET", "status")["workers"]["deaths"])
         return None
 
-    def _state(self, name: str) -> str | None:
+    def _states(self, name: str) -> set[str]:
+        """Return the states of a backend's addresses: it may be drained as well."""
         with suppress(LocalError):
-            return str(self._site.api("GET", f"backends/{name}")["state"])
-        return None
+            return {each["state"] for each in self._site.api("GET", f"backends/{name}")["addresses"]}
+        return set()
 
     def _kill_worker(self) -> int:
         workers = sorted(self._site.workers)
