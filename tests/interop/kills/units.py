@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.interop.lab import DEADLINE
+from tests.interop.rotating import unix_time
 
 
 class Unit:
@@ -100,11 +101,17 @@ class Journal:
         self._path = path
         self._offset = 0
         self._counts: Counter[str] = Counter()
+        self._last: dict[tuple[str, str], float] = {}
 
     def count(self, event: str, words: str = "") -> int:
         """Return how many lines there are so far of an event whose reason, if it has one, has these words."""
         self._read()
         return sum(number for told, number in self._counts.items() if told.startswith(event) and words in told)
+
+    def last(self, event: str, backend: str) -> float:
+        """Return when an event of a backend was logged last, Unix seconds; 0 if it never was."""
+        self._read()
+        return self._last.get((event, backend), 0.0)
 
     def _read(self) -> None:
         with self._path.open("rb") as file:
@@ -116,6 +123,8 @@ class Journal:
             if line.startswith("{"):
                 told = json.loads(line)
                 self._counts[f"{told['event']}: {told.get('reason', '')}"] += 1
+                if "backend" in told:
+                    self._last[told["event"], told["backend"]] = unix_time(told)
                 if "exception" in told:
                     self.mistakes.append(line)
             elif "Traceback" in line or "Error" in line:
