@@ -74,6 +74,7 @@ class Gateway:
         self._listening = self._config.listen
         self._certificates = Certificates(load(self._config))
         local, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
+        local.remove_forgotten()
         self._cluster = Cluster(self._config, local, seal, clock) if is_shared(self._config) else None
         store: Store = self._cluster.store if self._cluster else local
         self._store = KeyStore(store, seal)

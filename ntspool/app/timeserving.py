@@ -13,6 +13,7 @@ import uvloop
 
 from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError, StateError
+from ntspool.net.atomic import remove_forgotten
 from ntspool.net.daemons import keyfile
 from ntspool.net.keserver import KeServer
 from ntspool.net.peertoken import SHORTEST
@@ -123,6 +124,7 @@ def read_tokens(path: Path) -> tuple[Secret, ...]:
 
 def renew(path: Path, now: float) -> None:
     """Put a new key into a key file of ours unless the last is younger than a day; raises StateError."""
+    remove_forgotten(path)
     keys = keyfile.read(path, CookieFormat.NTSPOOL)
     if keys is None and path.exists():
         raise StateError(f"{path} is no key file of ntspool's; move it away to have one made")

@@ -71,6 +71,12 @@ class FileStore:
         except OSError as error:
             raise StateError(f"{self._directory} cannot be written: {error.strerror}") from error
 
+    def remove_forgotten(self) -> None:
+        """Remove what writers of any entry have left that were killed; what cannot be removed stays."""
+        with contextlib.suppress(OSError), self._lock():
+            for torn in self._directory.glob(".*.*.tmp"):
+                torn.unlink()
+
     def _make_directory(self) -> None:
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -52,6 +52,9 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
             assert enrolled.stdout == f"enrolled as the agent of ntp-1; its certificate is in {state}\n"
             host, ntp_port = server.addresses[0]
             words = ("--state", state, "--ntp", f"{host}:{ntp_port}", "--key-file", keys)
+            left = [state / ".identity.4194305.tmp", tmp_path / ".keys.4194305.tmp"]
+            for each in left:
+                each.touch()
             with (
                 Systemd(str(tmp_path / "notify")) as systemd,
                 _agent(log, *words, NOTIFY_SOCKET=systemd.address) as process,
@@ -61,6 +64,8 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
                     await until(lambda: "ntp-1" in port.desk.reports)
                     await until(lambda current=current: port.desk.reports["ntp-1"].revision == str(current))
                     assert port.desk.reports["ntp-1"].proved == ids(four(current))
+                # Of an agent that was killed as it wrote.
+                assert not any(each.exists() for each in left)
                 proved = f"STATUS=epochs proved: {', '.join(map(str, ids(four(6))))}"
                 await until(lambda: systemd.said(proved))
                 process.send_signal(signal.SIGTERM)

@@ -73,6 +73,14 @@ def test_a_new_key_a_day(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_one_that_was_killed_left_half_written_is_gone_at_the_next_look(tmp_path):
+    path, left = tmp_path / "keys", tmp_path / ".keys.4194305.tmp"
+    renew(path, 0.0)
+    left.touch()
+    renew(path, path.stat().st_mtime)
+    assert not left.exists()
+
+
 def test_a_file_of_something_else_is_not_written_over(tmp_path):
     path = tmp_path / "keys"
     path.write_text("precious")
