@@ -56,7 +56,8 @@ class Checker:
 
     `on_change` is called whenever what clients may be given changed: an address or an AEAD of it went UP or DOWN, got
     more of its weight, began or ceased to accept an epoch, or mints under another. `keyring` and `settings` may be
-    replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against.
+    replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against, and that
+    proofs are dated by: a step of the other one makes no cookie older.
     `probes` counts those that have ended; `observer` is told of each.
     """
 
@@ -85,6 +86,11 @@ class Checker:
         self._turn = asyncio.Semaphore(PARALLEL)
         self._watching = asyncio.Lock()
         self._stamping: socket.socket | None = None
+
+    @property
+    def steady(self) -> Callable[[], float]:
+        """The clock that proofs are dated by: Unix seconds as they were at its making, counted on from there."""
+        return self._steady
 
     @property
     def settings(self) -> CheckSettings:
@@ -118,7 +124,7 @@ class Checker:
             wanted = {target: backend for target, backend in every.items() if backend.name not in resting}
             known = self._resting | self._watched
             self._resting = {
-                target: _Watch(backend, known[target].proof if target in known else Proof(seen=self._clock()))
+                target: _Watch(backend, known[target].proof if target in known else Proof(seen=self._steady()))
                 for target, backend in every.items()
                 if target not in wanted
             }
@@ -130,7 +136,7 @@ class Checker:
                     watch.hurry.set()
             fresh = {target: backend for target, backend in wanted.items() if target not in self._watched}
             for target, backend in fresh.items():
-                proof = known[target].proof if target in known else Proof(seen=self._clock())
+                proof = known[target].proof if target in known else Proof(seen=self._steady())
                 self._watched[target] = _Watch(backend, proof)
             await self._begin(list(fresh))
 
@@ -356,7 +362,7 @@ class Checker:
         # The keyring may have been replaced while the answer was under way.
         if finding.epoch not in self._keyring.epochs:
             return
-        number, now = finding.epoch.number, self._clock()
+        number, now = finding.epoch.number, self._steady()
         if finding.accepted:
             watch.proof = proofs.accepted(watch.proof, number, finding.mints, self._keyring, now)
         else:

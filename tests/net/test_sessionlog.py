@@ -29,34 +29,34 @@ def without_time(line):
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.outcome.name)
 @pytest.mark.parametrize("addresses", [True, False])
-def test_a_line_is_what_structlog_would_write(report, addresses, capsys):
+def test_a_line_is_what_structlog_would_write(report, addresses, capfd):
     settings = LogSettings(format="json", client_addresses=addresses)
     set_up_logs(settings)
     log = SessionLog(settings, lambda _: None)
     log.write(report, "192.0.2.9", 0.01234)
     log.flush()
     structlog.get_logger().info("session", **_words(report, "192.0.2.9" if addresses else "", 0.01234))
-    ours, theirs = capsys.readouterr().err.splitlines()
+    ours, theirs = capfd.readouterr().err.splitlines()
     assert without_time(ours) == without_time(theirs)
     assert list(json.loads(ours)) == list(json.loads(theirs)), "in the same order"
     assert len(json.loads(ours)["timestamp"]) == len(json.loads(theirs)["timestamp"])
 
 
-def test_the_lines_of_a_turn_are_written_once_and_together(capsys):
+def test_the_lines_of_a_turn_are_written_once_and_together(capfd):
     wanted = []
     log = SessionLog(LogSettings(format="json"), wanted.append)
     for report in REPORTS:
         log.write(report, "", 0.1)
     assert len(wanted) == 1
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
     wanted[0]()
     log.flush()
-    assert len(capsys.readouterr().err.splitlines()) == len(REPORTS)
+    assert len(capfd.readouterr().err.splitlines()) == len(REPORTS)
 
 
 @pytest.mark.parametrize("level", ["warning", "error"])
-def test_above_info_nothing_is_written(level, capsys):
+def test_above_info_nothing_is_written(level, capfd):
     log = SessionLog(LogSettings(level=level, format="json"), lambda _: pytest.fail("nothing is to be flushed"))
     log.write(REPORTS[0], "", 0.1)
     log.flush()
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
