@@ -211,7 +211,9 @@ class KeyKeeper:
                     "state": state,
                     "minting": proof.mints,
                     "proved": {
-                        str(number): since + stepped for number, since in sorted(proof.accepts.items()) if number not in revoked
+                        str(number): since + stepped
+                        for number, since in sorted(proof.accepts.items())
+                        if number not in revoked
                     },
                     "waits": waits.get(backend.name),
                 }

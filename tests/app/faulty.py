@@ -60,7 +60,10 @@ class Disks:
 
     def remount(self, directory, how):
         """Make a disk read-only for whoever opens something there from now, `ro`, or take that back, `rw`."""
-        bind, undo = f"mount --bind {directory} {directory} && mount -o remount,bind,ro {directory}", f"umount --lazy {directory}"
+        bind, undo = (
+            f"mount --bind {directory} {directory} && mount -o remount,bind,ro {directory}",
+            f"umount --lazy {directory}",
+        )
         subprocess.run([*self.inside, "sh", "-c", bind if how == "ro" else undo], check=True)
 
 
