@@ -10,7 +10,7 @@ from math import inf
 
 import structlog
 
-from ntspool.errors import LocalError, RemoteError, ShutOutError
+from ntspool.errors import LocalError, RemoteError, ShutOutError, StateError
 from ntspool.net.agentclient import AgentClient
 from ntspool.net.daemons.local import LocalDaemon
 from ntspool.net.keydesk import Delivery
@@ -137,7 +137,7 @@ class Agent:
                 log.info("certificate renewed")
             except ShutOutError:
                 raise
-            except RemoteError as error:
+            except (RemoteError, StateError) as error:
                 log.warning("certificate not renewed", reason=str(error))
                 await asyncio.sleep(self._pace.recheck)
 

@@ -72,7 +72,7 @@ class Gateway:
         fetch_backends(path)
         self._config = config.load(path)
         self._listening = self._config.listen
-        self._certificates = Certificates(load(self._config))
+        self._certificates = Certificates(load(self._config), clock)
         local, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
         local.remove_forgotten()
         self._cluster = Cluster(self._config, local, seal, clock) if is_shared(self._config) else None
@@ -211,7 +211,7 @@ class Gateway:
     async def _reload(self) -> ReloadView:
         try:
             fresh = config.load(self._path)
-            certificates = load(fresh)
+            certificates = self._certificates.load_next(fresh)
             await self._keys.reload()
         except LocalError as error:
             log.error("reload refused, the old configuration stays", mistakes=str(error).splitlines())

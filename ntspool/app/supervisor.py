@@ -128,13 +128,10 @@ class Supervisor:
 
     async def _run(self) -> str:
         """Run one worker process; return why it ended."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                process = self._process = await self._spawn(theirs)
-            except OSError as error:
-                ours.close()
-                return f"not started: {error.strerror}"
+        try:
+            ours, process = await self._start()
+        except OSError as error:
+            return f"not started: {error.strerror}"
         channel = await Channel.open(ours)
         feeding = asyncio.create_task(self._feed(channel))
         if self._told_to_finish.is_set():
@@ -154,6 +151,17 @@ class Supervisor:
             self._process = None
             self.open, self.connections = 0, {}
             await self._note(-1)
+
+    async def _start(self) -> tuple[socket.socket, asyncio.subprocess.Process]:
+        """Start one worker process; return our end of the channel to it. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = self._process = await self._spawn(theirs)
+            except OSError:
+                ours.close()
+                raise
+        return ours, process
 
     async def _feed(self, channel: Channel) -> None:
         with contextlib.suppress(ConnectionError):

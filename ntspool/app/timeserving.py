@@ -128,7 +128,8 @@ def renew(path: Path, now: float) -> None:
     keys = keyfile.read(path, CookieFormat.NTSPOOL)
     if keys is None and path.exists():
         raise StateError(f"{path} is no key file of ntspool's; move it away to have one made")
-    if keys is None or now - path.stat().st_mtime >= ownkeys.LIFE:
+    # A file from far in the future was written while the clock was wrong.
+    if keys is None or abs(now - path.stat().st_mtime) >= ownkeys.LIFE:
         keys = ownkeys.following(keys, Secret(os.urandom(ownkeys.SECRET_LENGTH)))
         keyfile.install(path, CookieFormat.NTSPOOL, keys, now, keyfile.owners_only(path.parent))
 

@@ -150,7 +150,11 @@ class AgentClient:
         await self._tell(_Question("POST", "/v1/report", Secret(Report(revision, tuple(proved), failure).encode())))
 
     async def renew(self) -> None:
-        """Get a new certificate for a new private key, and keep them; raises StateError when they cannot be kept."""
+        """Get a new certificate for a new private key, and keep them; raises StateError when they cannot be kept.
+
+        That there is room is made sure of first: each certificate that is issued puts an older one out of use.
+        """
+        agentstate.check_writable(self._directory)
         private, csr = authority.make_request()
         question = _Question("POST", "/v1/renew", Secret(messages.encode_certificates(csr=csr)))
 

@@ -17,6 +17,7 @@ ENTRY = "identity"
 
 _FORMAT = 1
 _TRIED = "writable"
+_ROOM = 16384  # bytes: an identity is smaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,11 @@ def write(directory: Path, identity: Identity) -> None:
 
 
 def check_writable(directory: Path) -> None:
-    """Raise StateError when an identity could not be kept in `directory`: before a token is spent on it."""
+    """Raise StateError when an identity could not be kept in `directory`: before a token or a call is spent on it."""
     store = FileStore(directory)
     store.get(ENTRY)
     (directory / _TRIED).unlink(missing_ok=True)
-    store.put_if(_TRIED, b"", None)
+    store.put_if(_TRIED, bytes(_ROOM), None)
     (directory / _TRIED).unlink()
 
 

@@ -41,8 +41,8 @@ class Checker:
 
     `on_change` is called whenever what clients may be given changed: an address or an AEAD of it went UP or DOWN, got
     more of its weight, began or ceased to accept an epoch, or mints under another. `keyring` and `settings` may be
-    replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against.
-    `probes` counts those that have ended; `observer` is told of each.
+    replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against, and
+    that proofs are dated by: a step of the other one makes no cookie older. `probes` counts those that have ended; `observer` is told of each.
     """
 
     def __init__(
@@ -71,6 +71,11 @@ class Checker:
         self._schedule = Schedule(self._probe, self._note, lambda target: self._settings.pause(self._fleet[target]))
         self._watching = asyncio.Lock()
         self._stamping: socket.socket | None = None
+
+    @property
+    def steady(self) -> Callable[[], float]:
+        """The clock that proofs are dated by: Unix seconds as they were at its making, counted on from there."""
+        return self._steady
 
     @property
     def settings(self) -> CheckSettings:
@@ -104,7 +109,7 @@ class Checker:
             wanted = {target: backend for target, backend in every.items() if backend.name not in resting}
             known = self._resting | self._watched
             begun = {
-                target: Watch(backend, known[target].proof if target in known else Proof(seen=self._clock()))
+                target: Watch(backend, known[target].proof if target in known else Proof(seen=self._steady()))
                 for target, backend in every.items()
                 if target not in wanted or target not in self._watched
             }
@@ -263,7 +268,7 @@ class Checker:
         watch = self._watched.get(target)
         if result is None or watch is None:
             return
-        if watch.prove(result.findings, self._keyring, self._clock()):
+        if watch.prove(result.findings, self._keyring, self._steady()):
             self._on_change()
         # Its AEADs may have been changed while the answer was under way.
         outcomes = {aead: failure for aead, failure in result.outcomes.items() if aead in watch.backend.aeads}

@@ -180,7 +180,13 @@ class ControlServer:
                 log.warning("control: too many connections", peer=address[0])
                 accepted.close()
                 continue
-            self._make_context()
+            try:
+                self._make_context()
+            except OSError as error:
+                # It is made without a disk, but not without a descriptor.
+                log.warning("control: cannot accept", reason=error.strerror)
+                accepted.close()
+                continue
             connection = _Connection(self._http)
             task = asyncio.create_task(self._serve(accepted, address[0], connection))
             self._peers[task] = connection

@@ -25,6 +25,9 @@ KEPT = 1000
 SAVE_DELAY = 1.0
 """Seconds from an event until it is on disk: when a large pool loses its network, there are hundreds at once."""
 
+SAVE_AGAIN = 10.0
+"""Seconds until what could not be written is tried again."""
+
 log = structlog.get_logger()
 
 
@@ -48,6 +51,7 @@ class EventLog:
         self._last = 0
         self._news = asyncio.Event()
         self._saving: asyncio.TimerHandle | None = None
+        self._failed = False
         self._released = False
         self._closed = False
 
@@ -103,9 +107,9 @@ class EventLog:
         if not self._released:
             self._news = asyncio.Event()
 
-    def _save_soon(self) -> None:
+    def _save_soon(self, delay: float = SAVE_DELAY) -> None:
         if self._saving is None:
-            self._saving = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
+            self._saving = asyncio.get_running_loop().call_later(delay, self._save)
 
     def _save(self) -> None:
         self._saving = None
@@ -114,7 +118,15 @@ class EventLog:
             held = self._store.get(ENTRY)
             self._store.put_if(ENTRY, "".join(lines).encode(), held and held[1])
         except StateError as error:
-            log.error("events not kept for the next start", reason=str(error))
+            if not self._failed:
+                log.error("events not kept for the next start", reason=str(error))
+            self._failed = True
+            if not self._closed:
+                self._save_soon(SAVE_AGAIN)
+            return
+        if self._failed:
+            log.info("events are kept again")
+        self._failed = False
 
 
 def _read(line: bytes, before: int) -> EventView:

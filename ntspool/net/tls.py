@@ -1,5 +1,6 @@
 """TLS as RFC 8915 section 3 wants it, by pyOpenSSL: the standard library has no exporter (RFC 5705)."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -39,12 +40,15 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     """
     certificate = Certificate(_read(chain), _read_key(key))
     try:
-        certified = _chain(certificate)[0].public_key()
+        leaf, *others = _chain(certificate)
+        certified = leaf.public_key()
         # What is read of it later must be there to read.
         dns_names(certificate)
         not_after(certificate)
-    except (*UNREADABLE, IndexError) as error:
+    except UNREADABLE as error:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
+    if _is_torn(certificate.chain, 1 + len(others)):
+        raise CertificateError(f"{chain} is damaged behind its certificate {1 + len(others)}, or written only in part")
     try:
         private = _private_key(certificate)
     except UNREADABLE as error:
@@ -212,6 +216,13 @@ def bare_context(method: int) -> SSL.Context:
 
 def _chain(certificate: Certificate) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(certificate.chain)
+
+
+def _is_torn(pem: bytes, certificates: int) -> bool:
+    """Tell whether PEM holds the beginning of a certificate beside the whole ones, which the library passes over."""
+    tail = re.split(rb"-----END [A-Z0-9 ]+-----", pem)[-1]
+    begun = len(re.findall(rb"-----BEGIN (?:X509 )?CERTIFICATE-----", pem))
+    return begun != certificates or b"\0" in pem or any(line.startswith(b"-") for line in tail.splitlines())
 
 
 def _private_key(certificate: Certificate) -> _PrivateKey:

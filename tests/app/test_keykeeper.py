@@ -32,8 +32,9 @@ BACKENDS = (make_serving("ntp-1").backend, make_serving("ntp-2", cookies=CookieF
 class Watched:
     """What the keeper needs of a Checker: a keyring, and proofs that a test provides."""
 
-    def __init__(self, keyring):
+    def __init__(self, keyring, steady):
         self.keyring = keyring
+        self.steady = steady
         self.known = {backend: Proof(seen=0.0) for backend in BACKENDS}
 
     def prove(self, now, *names):
@@ -54,8 +55,9 @@ class Surroundings:
     def __init__(self, directory):
         self.directory = directory
         self.now = 0.0
+        self.stepped = 0.0
         self.store = KeyStore(FileStore(directory), Seal(None))
-        self.checker = Watched(self.store.load_or_create(self.now))
+        self.checker = Watched(self.store.load_or_create(self.now), lambda: self.now)
         self.desk = KeyDesk()
         self.minted = Counter()
         self.changes = []
@@ -64,7 +66,7 @@ class Surroundings:
             self.checker,
             KeySettings(WEEK, LIFE),
             desk=self.desk,
-            clock=lambda: self.now,
+            clock=lambda: self.now + self.stepped,
             on_change=self._note,
             minted=self.minted,
         )
