@@ -17,6 +17,7 @@ from ntspool.app.throwaway import Authority
 from ntspool.net.tls import read_certificate
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.model import Backend, Certificate, Client, Serving, UpAddress
+from ntspool.wire.secret import Secret
 
 # Deadlines and the time that examples take measure the machine, not the code. The same examples are tried each time:
 # what the tests say of a change must come from the change. NTSPOOL_EXPLORE has them look for new ones.
@@ -102,4 +103,4 @@ def make_serving(
     """Return a backend that is UP."""
     declared: dict[str, object] = {"port": 123, "weight": 10, "aeads": CLIENT_AEADS[cookies], "key_group": name, **more}
     backend = Backend(name=name, addresses=(ip_address(address),), cookies=cookies, **declared)
-    return Serving(backend, all_up(backend), ServerKey(3, bytes(range(SERVER_AEAD[cookies].key_length))))
+    return Serving(backend, all_up(backend), ServerKey(3, Secret(bytes(range(SERVER_AEAD[cookies].key_length)))))

@@ -5,16 +5,21 @@ import contextlib
 import os
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from ntspool.app.gateway import Gateway
 from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError
+from ntspool.net.system import forbid_core_dumps
 from ntspool.net.systemd import Service
+
+log = structlog.get_logger()
 
 
 def run(path: Path) -> None:
     """Run the gateway of the configuration at `path` until SIGTERM or SIGINT; raises LocalError with what to mend."""
+    forbid_core_dumps()
     uvloop.run(_serve(path))
 
 
@@ -37,6 +42,8 @@ async def _serve(path: Path) -> None:
     told_to_stop = heed_signals(reload)
     try:
         await gateway.start()
+        if os.geteuid() == 0:
+            log.warning("the gateway runs as root, and needs no privilege: give it a user of its own")
         started.set()
         service.ready(gateway.status)
         telling = asyncio.create_task(service.keep_telling(lambda: gateway.status))

@@ -1,6 +1,7 @@
 """What the operating system gives a process: logs to standard error, listening sockets."""
 
 import logging
+import resource
 import socket
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -58,6 +59,24 @@ class _Above:
         if logging.getLevelNamesMapping()[str(words["level"]).upper()] < self._level:
             raise structlog.DropEvent
         return words
+
+
+def forbid_core_dumps() -> None:
+    """Have the kernel write no image of this process, or of those that it starts, when one crashes: it holds keys.
+
+    The limit is one byte: Linux heeds 0 where a core is a file, and 1 also where it goes to a program (core(5)).
+    """
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 0 if limits[1] == 0 else 1
+    # Where a service manager has seen to it, its sandbox may not let us.
+    if limits != (least, least):
+        resource.setrlimit(resource.RLIMIT_CORE, (least, least))
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as the system grants: it is one for each session that is open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:

@@ -22,6 +22,7 @@ from ntspool.wire.messages import Refusal, RefusalReason, Request, Response
 from tests.interop.lab import DEADLINE, free_port
 from tests.net.scriptedke import ScriptedKe
 from tests.processes import end_workers
+from tests.secrecy import check_gateway
 
 SHARING, OWN, ALL = "sharing.test", "own.test", "localhost"
 REQUEST = Request((0,), (15,))
@@ -124,6 +125,7 @@ async def mixed_pool(directory, pki, own=("ntp-8", "ntp-9"), sharing=("ntp-1", "
         await _run_gateway(stack, pool)
         await until(lambda: pool.up() == set(names))
         yield pool
+    check_gateway(directory, names, {f"token of {name}": ke.token.reveal() for name, ke in pool.kes.items()})
 
 
 async def _start(stack, pool, name, address, keys, port=0):

@@ -218,6 +218,17 @@ def test_a_gateway_that_is_started_again_goes_on_with_the_same_keys(around):
     assert _play(around, look) == (keyring, 4)
 
 
+def test_what_a_gateway_that_was_killed_left_half_written_is_gone_once_another_starts(around):
+    """It may hold the roots of all epochs."""
+    left = around.directory / "state" / ".keyring.4194305.tmp"
+
+    async def scene(*_):
+        return left.exists()
+
+    left.write_bytes(b"torn")
+    assert not _play(around, scene)
+
+
 def test_the_keyring_is_encrypted_once_there_is_a_key_for_that(around):
     key = around.directory / "encryption.key"
     export.write(key, b"k" * 32)

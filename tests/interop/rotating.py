@@ -122,6 +122,10 @@ class Rotating:
 
     def start_agent(self, name: str) -> None:
         """Run a backend's agent, which was enrolled."""
+        self._start(name, self.agent_words(name), self.pool.directory / f"{name}.log")
+
+    def agent_words(self, name: str) -> tuple[str, ...]:
+        """Return the command that runs a backend's agent."""
         member, daemon = self.pool.members[name], self.pool.daemons[name]
         options = [
             f"--state={self._state(name)}",
@@ -133,7 +137,7 @@ class Rotating:
         ]
         if self.supervisor is not None:
             options.append(f"--restart={' '.join(self.supervisor.command(name, daemon))}")
-        self._start(name, ("agent", *options), self.pool.directory / f"{name}.log")
+        return ("agent", *options)
 
     def kill(self, name: str) -> None:
         """Kill an agent or the gateway as a crash would."""

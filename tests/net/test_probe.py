@@ -143,7 +143,7 @@ def _cookies_in(answer, association):
 
     packet = decode_packet(answer)
     body = decode_authenticator(packet.bodies(FieldType.NTS_AUTHENTICATOR)[0])
-    plaintext = cipher_for(association.aead, association.s2c).open(
+    plaintext = cipher_for(association.aead, association.s2c.reveal()).open(
         body.nonce, body.ciphertext, answer[: packet.authenticator_offset]
     )
     return [each.body for each in decode_fields(plaintext) if each.type == FieldType.NTS_COOKIE]

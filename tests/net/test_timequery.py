@@ -15,16 +15,17 @@ from ntspool.pool.cookies import Association, CookieFormat, CookieJar, ServerKey
 from ntspool.pool.responder import Responder
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import decode_packet, encode_packet
+from ntspool.wire.secret import Secret
 from tests.interop.lab import free_port
 from tests.net.scripted import scripted
 
-KEY = ServerKey(3, bytes(range(32)))
+KEY = ServerKey(3, Secret(bytes(range(32))))
 JAR = CookieJar(CookieFormat.NTSPOOL, [KEY], 0)
 RESPONDER = Responder(JAR, 2, time.time, os.urandom)
 
 
 def _association(aead=Aead.AES_SIV_CMAC_256):
-    return Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
+    return Association(aead, Secret(os.urandom(aead.key_length)), Secret(os.urandom(aead.key_length)))
 
 
 def _honest(request):
