@@ -1,0 +1,101 @@
+"""What the soak writes down, and what it makes of it: nothing here measures anything."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, groupby
+from statistics import median
+
+Row = Mapping[str, float]
+
+MEMORY = {"control": 4.0, "worker": 4.0, "agents": 12.0, "timeservers": 4.0, "chronyds": 4.0}
+"""MiB by which the memory of processes may grow during the run; there are twelve agents, others are one or few."""
+
+DESCRIPTORS = 1.0
+"""By how much the median of their descriptors may differ between the first and the last quarter after the warm-up."""
+
+WARM_UP = 1 / 6
+"""Part of the run after which growth counts: pools fill and everything has happened once."""
+
+NONE = {
+    "failed": "sessions failed",
+    "turned_away": "clients turned away",
+    "unserved": "sessions neither served nor cut",
+    "naks": "NTS NAKs to the verifying clients",
+    "lost": "requests without an answer",
+    "wrong": "wrong answers",
+    "refused": "key exchanges of the verifying clients refused",
+    "chrony_naks": "NTS NAKs to chronyd",
+    "chrony_rekeys": "key exchanges of chronyd after its first",
+    "operations_failed": "operations that went wrong",
+}
+"""What must stay 0 to the end, and how it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A worker that was killed: when the signal was sent, and when the process was gone, seconds."""
+
+    killed: float
+    gone: float
+
+    def explains(self, began: float, ended: float) -> bool:
+        """Tell whether a session of that time was open in the worker, or waited for it, when it was killed."""
+        return began <= self.gone and self.killed <= ended <= self.gone + 1.0
+
+
+def cut_and_failed(broken: Sequence[tuple[str, float, float]], kills: Sequence[Cut]) -> tuple[int, int]:
+    """Return how many broken sessions (kind, when begun, when ended) the kills explain, and how many nothing does.
+
+    A timeout no kill explains: a client of a killed worker is told at once by a reset.
+    """
+    cut = sum(kind in ("eof", "conn") and any(each.explains(*times) for each in kills) for kind, *times in broken)
+    return cut, len(broken) - cut
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return how fast y grows with x by Theil and Sen: the median over all pairs of points, which outliers do not bend.
+
+    At most some 500 points are looked at; 0 for less than two.
+    """
+    thin = points[:: len(points) // 500 + 1]
+    return median((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(thin, 2)) if len(thin) > 1 else 0.0
+
+
+def longest_lived(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of the worker that was the eldest for longest."""
+    return max((list(group) for _, group in groupby(rows, key=lambda row: row["worker_pid"])), key=len, default=[])
+
+
+def growth(rows: Sequence[Row], group: str) -> float:
+    """Return the MiB by which a group of processes grew over the whole run, by the slope after the warm-up."""
+    if not rows:
+        return 0.0
+    whole = rows[-1]["seconds"]
+    late = [row for row in rows if row["seconds"] >= WARM_UP * whole]
+    if group == "worker":
+        late = longest_lived(late)
+    return slope([(row["seconds"], row[f"{group}_mib"]) for row in late]) * whole
+
+
+def more_descriptors(rows: Sequence[Row], group: str) -> float:
+    """Return how many more descriptors a group had in the last quarter after the warm-up than in the first."""
+    late = [row for row in rows if row["seconds"] >= WARM_UP * rows[-1]["seconds"]] if rows else []
+    if group == "worker":
+        late = longest_lived(late)
+    quarter = max(1, len(late) // 4)
+    first, last = (median(row[f"{group}_fds"] for row in part) for part in (late[:quarter], late[-quarter:]))
+    return last - first
+
+
+def verdict(rows: Sequence[Row], rotations: int) -> list[tuple[bool, str]]:
+    """Return every rule, whether it was kept, with the figures; `rotations` are those that were to be."""
+    last = rows[-1]
+    rules = [(last[key] == 0, f"{last[key]:.0f} {words}") for key, words in NONE.items()]
+    done = last["epoch"] - rows[0]["epoch"]
+    rules.append((done >= rotations, f"{done:.0f} rotations of {rotations}"))
+    for group, bound in MEMORY.items():
+        grown = growth(rows, group)
+        rules.append((grown < bound, f"{group}: {grown:+.2f} MiB over the run (bound {bound:g})"))
+        more = more_descriptors(rows, group)
+        rules.append((abs(more) <= DESCRIPTORS, f"{group}: {more:+.1f} descriptors (bound {DESCRIPTORS:g})"))
+    return rules

@@ -1,0 +1,111 @@
+"""The operator of a soak: rotations, reloads, drains and killed workers, in turn, each written down as it happens."""
+
+import csv
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benches.soak_figures import Cut
+from ntspool.app.adminclient import call
+from tests.interop.lab import wait_until
+from tests.interop.rotating import Rotating
+from tests.processes import alive
+
+
+def started(pid: int) -> int:
+    """Return when a process began, in ticks since the machine's start."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+@dataclass
+class Operator:
+    """Works until `ends` (monotonic seconds), in cycles of so many seconds; each begins with a rotation.
+
+    `kills` are the workers it killed, and `failed` counts what did not go as it must. `comer` is the backend that is
+    removed and added again, `drained` those that are drained in turn, `weighed` the one whose weight changes.
+    """
+
+    site: Rotating
+    cycle: float
+    began: float
+    ends: float
+    events: Path
+    comer: str
+    drained: tuple[str, ...]
+    weighed: str
+    kills: list[Cut] = field(default_factory=list)
+    failed: int = 0
+    cycles: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def run(self) -> None:
+        """Do what there is to do, each at its time in the cycle."""
+        number = int((self.ends - self.began) / self.cycle)
+        for cycle in range(number):
+            begins, drained = self.began + cycle * self.cycle, self.drained[cycle % len(self.drained)]
+            duties: list[tuple[float, str, Callable[[], str]]] = [
+                (0.0, "rotate", self.rotate),
+                (0.2, "weight", lambda cycle=cycle: self.weigh(20 if cycle % 2 == 0 else 10)),
+                (0.3, "remove", lambda: self.site.ntspool("backend", "remove", self.comer)),
+                (0.4, "drain", lambda name=drained: self.site.ntspool("backend", "drain", name)),
+                (0.5, "add", self.add),
+                (0.6, "kill", self.kill),
+                (0.7, "reload", lambda: self.site.ntspool("reload")),
+                (0.8, "ready", lambda name=drained: self.site.ntspool("backend", "ready", name)),
+            ]
+            if cycle in (1, number - 2):
+                duties.append((0.9, "reload --workers", lambda: self.site.ntspool("reload", "--workers")))
+            for at, name, duty in duties:
+                time.sleep(max(0.0, begins + at * self.cycle - time.monotonic()))
+                self.do(name, duty)
+            self.cycles += 1
+
+    def do(self, name: str, duty: Callable[[], str]) -> None:
+        """Do one thing, and write down what came of it."""
+        began = time.monotonic()
+        try:
+            said = duty()
+        except Exception as error:  # whatever it is, the soak goes on and its verdict tells
+            self.failed += 1
+            name, said = f"{name} FAILED", repr(error)
+        self.note(name, f"{' '.join(said.split())[:300]} ({time.monotonic() - began:.2f} s)")
+
+    def note(self, name: str, words: str) -> None:
+        """Write a line of events."""
+        with self.lock, self.events.open("a", newline="") as file:
+            csv.writer(file).writerow([f"{time.monotonic() - self.began:.1f}", name, words])
+
+    def rotate(self) -> str:
+        ends, refusals = time.monotonic() + 0.18 * self.cycle, 0
+        while refused := self.site.try_to_rotate():
+            refusals += 1
+            if time.monotonic() > ends:
+                raise RuntimeError(f"no rotation: {refused}")
+            time.sleep(1.0)
+        return f"epoch {self.site.current()} after {refusals} refusals"
+
+    def weigh(self, weight: int) -> str:
+        return self.site.ntspool("backend", "set", self.weighed, f"weight={weight}")
+
+    def add(self) -> str:
+        member = self.site.pool.members[self.comer]
+        options = [f"--port={member.port}", f"--cookies={member.cookies}"]
+        said = self.site.ntspool("backend", "add", self.comer, *member.addresses, *options)
+        wait_until(f"{self.comer} to be UP", lambda: self.comer in self.site.minting(), 60)
+        return said
+
+    def kill(self) -> str:
+        """Kill the younger worker; the elder one is watched for its memory. A client that comes then must be served."""
+        status = call(self.site.pool.directory / "state" / "admin.sock", "GET", "/v1/status")
+        pid = max(status["workers"]["pids"], key=started)
+        killed = time.monotonic()
+        self.kills.append(Cut(killed, float("inf")))
+        os.kill(pid, signal.SIGKILL)
+        wait_until("the worker to be gone", lambda: not alive(pid), 10)
+        self.kills[-1] = Cut(killed, time.monotonic())
+        given = [self.site.pool.session() for _ in range(3)]
+        return f"worker {pid}, {status['sessions']['open']} sessions open in all; the next clients got {given}"
