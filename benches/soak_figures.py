@@ -58,7 +58,8 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     At most some 500 points are looked at; 0 for less than two.
     """
     thin = points[:: len(points) // 500 + 1]
-    return median((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(thin, 2)) if len(thin) > 1 else 0.0
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(thin, 2) if b[0] > a[0]]
+    return median(slopes) if slopes else 0.0
 
 
 def longest_lived(rows: Sequence[Row]) -> list[Row]:

@@ -49,16 +49,17 @@ class Operator:
             begins, drained = self.began + cycle * self.cycle, self.drained[cycle % len(self.drained)]
             duties: list[tuple[float, str, Callable[[], str]]] = [
                 (0.0, "rotate", self.rotate),
-                (0.2, "weight", lambda cycle=cycle: self.weigh(20 if cycle % 2 == 0 else 10)),
-                (0.3, "remove", lambda: self.site.ntspool("backend", "remove", self.comer)),
+                # Early: a rotation waits for a backend that is back as for one that is new, for `life`.
+                (0.1, "remove", lambda: self.site.ntspool("backend", "remove", self.comer)),
+                (0.2, "add", self.add),
+                (0.3, "weight", lambda cycle=cycle: self.weigh(20 if cycle % 2 == 0 else 10)),
                 (0.4, "drain", lambda name=drained: self.site.ntspool("backend", "drain", name)),
-                (0.5, "add", self.add),
-                (0.6, "kill", self.kill),
-                (0.7, "reload", lambda: self.site.ntspool("reload")),
-                (0.8, "ready", lambda name=drained: self.site.ntspool("backend", "ready", name)),
+                (0.5, "kill", self.kill),
+                (0.6, "reload", lambda: self.site.ntspool("reload")),
+                (0.7, "ready", lambda name=drained: self.site.ntspool("backend", "ready", name)),
             ]
             if cycle in (1, number - 2):
-                duties.append((0.9, "reload --workers", lambda: self.site.ntspool("reload", "--workers")))
+                duties.append((0.8, "reload --workers", lambda: self.site.ntspool("reload", "--workers")))
             for at, name, duty in duties:
                 time.sleep(max(0.0, begins + at * self.cycle - time.monotonic()))
                 self.do(name, duty)
@@ -80,7 +81,7 @@ class Operator:
             csv.writer(file).writerow([f"{time.monotonic() - self.began:.1f}", name, words])
 
     def rotate(self) -> str:
-        ends, refusals = time.monotonic() + 0.18 * self.cycle, 0
+        ends, refusals = time.monotonic() + 0.09 * self.cycle, 0
         while refused := self.site.try_to_rotate():
             refusals += 1
             if time.monotonic() > ends:
