@@ -41,6 +41,9 @@ EVERY = 10
 WINDOWS, WINDOW = 8, 3
 """How often the capacity is measured, and for how many seconds."""
 
+LIFE = 0.7
+"""How long a cookie can be spent, in parts of the time from one rotation to the next."""
+
 CHRONYDS, TIMESERVERS = 8, 4
 POLLS = (0, 2, 4)
 """How often the chronyds that are clients ask for the time: every 2**poll seconds."""
@@ -229,7 +232,7 @@ def soak(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Row], int]
     # Backends, agents, operators are other machines: whatever they do, it does not take the gateway's core from it.
     os.sched_setaffinity(0, os.sched_getaffinity(0) - {options.core} or {options.core})
     cycle, seconds = options.rotate, options.minutes * 60
-    rotating = stack.enter_context(site(cycle, options.core))
+    rotating = stack.enter_context(site(LIFE * cycle, options.core))
     pool = rotating.pool
     stack.callback(keep_logs, pool.directory, options.directory)
     loadgen = [str(options.kebench / "loadgen"), "-a", f"127.0.0.1:{pool.port}"]
@@ -242,7 +245,7 @@ def soak(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Row], int]
     rate = options.rate or min(can) * options.share
     measured = f"capacity {[round(each) for each in can]} sessions/s, {rate:.0f} offered"
     print(measured, flush=True)
-    verifying = stack.enter_context(load(pool, options.clients, cycle, fresh=1.0))
+    verifying = stack.enter_context(load(pool, options.clients, LIFE * cycle, fresh=1.0))
     output = options.directory / "load.jsonl"
     words = [
         *loadgen,
