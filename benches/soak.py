@@ -25,7 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benches.soak_figures import Row, cut_and_failed, verdict
+from benches.soak_figures import Broken, Row, count, verdict
 from benches.soak_operator import Operator, started
 from ntspool.app.adminclient import call
 from tests.interop.clients import ChronyClient, chrony_client
@@ -49,6 +49,9 @@ POLLS = (0, 2, 4)
 """How often the chronyds that are clients ask for the time: every 2**poll seconds."""
 
 HEALTH = "{interval: 4s, timeout: 1s, rise: 2, fall: 3}"
+ANSWERED = 2
+"""The state of a session, as the load client tells it, in which it waits for the server's first byte."""
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -65,9 +68,6 @@ def site(life: float, core: int) -> Iterator[Rotating]:
     """Run a gateway on a core, backends and agents, from when all are UP under the keys that their agents brought."""
     with laid_out(members(), health=HEALTH) as pool, ExitStack() as stack:
         control = free_port("127.0.0.1")
-        # Others work on this machine; where a core is taken away for a second, clients wait and are not turned away.
-        stated = pool.config.read_text()
-        pool.config.write_text(stated.replace("limits: {", "limits: {queue: {target: off}, "))
         with pool.config.open("a") as file:
             file.write(f'keys: {{rotate: off, life: {life:g}s}}\ncontrol: {{listen: ["127.0.0.1:{control}"]}}\n')
         # Each in a session of its own, or Linux (autogroup) would give all of them together the share of one.
@@ -104,8 +104,9 @@ class Sampler:
     clients: Sequence[ChronyClient]
     verifying: Load
     output: Path
+    load: int
     turned_away: int
-    broken: list[tuple[str, float, float]] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
     read: int = 0
     fresh: deque[dict[str, float]] = field(default_factory=deque)
     past: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -120,7 +121,7 @@ class Sampler:
         self.read += len(whole)
         for line in map(json.loads, whole.splitlines()):
             if "error" in line:
-                self.broken.append((line["error"], line["began"], line["ended"]))
+                self.broken.append(Broken(line["error"], line["state"] > ANSWERED, line["began"], line["ended"]))
             else:
                 yield line
 
@@ -130,20 +131,21 @@ class Sampler:
         at, began, done = self.past
         self.past = told["at"], told["started"], told["done"]
         took = told["at"] - (at or self.operator.began)
-        cut, failed = cut_and_failed(self.broken, self.operator.kills)
+        counts = count(self.broken, self.operator.kills)
         row = {
             "seconds": round(told["at"] - self.operator.began, 1),
             "offered": round((told["started"] - began) / took, 1),
             "served": round((told["done"] - done) / took, 1),
             "started": told["started"],
             "done": told["done"],
-            "failed": failed,
-            "cut": cut,
+            "failed": counts["failed"],
+            "cut": counts["cut"],
+            "turned_away": counts["turned away"],
             "unserved": told["started"] - told["done"] - told["open"] - told["errors"],
             "p50_ms": told["p50_ms"],
             "p99_ms": told["p99_ms"],
             "max_ms": told["max_ms"],
-            "turned_away": sum(status["sessions"]["turned_away"].values()) - self.turned_away,
+            "told_turned_away": sum(status["sessions"]["turned_away"].values()) - self.turned_away,
             "open": status["sessions"]["open"],
             "epoch": next(each["epoch"] for each in status["keys"]["epochs"] if each["state"] == "current"),
             "up": sum(each["state"] == "UP" for each in status["backends"]),
@@ -151,7 +153,7 @@ class Sampler:
             "operations_failed": self.operator.failed,
             **self.verified(),
             **self.chrony(),
-            **self.machine(core),
+            **self.machine(core, status["workers"]["pids"]),
         }
         for group, pids in self.processes(status["workers"]["pids"]).items():
             row[f"{group}_mib"] = round(sum(map(memory, pids)), 2)
@@ -178,16 +180,22 @@ class Sampler:
         report, shift = self.verifying.report(), time.time() - time.monotonic()
         causes = [cause for *_, cause in report.failures]
         naks, lost = sum("NTSN" in each or "NAK" in each for each in causes), causes.count(NO_ANSWER)
-        broken = [("eof", when - shift, when - shift) for when, _ in report.refusals]
-        cut, refused = cut_and_failed(broken, self.operator.kills)
+        # They tell when they came, and how it ended; one that is turned away is told so at once.
+        resets = ("reset" in words or "closed" in words for _, words in report.refusals)
+        broken = [
+            Broken("eof" if reset else "other", False, when - shift, when - shift)
+            for reset, (when, _) in zip(resets, report.refusals, strict=True)
+        ]
+        counts = count(broken, self.operator.kills)
         return {
             "answered": report.answered.total(),
             "exchanges": report.sessions,
             "naks": naks,
             "lost": lost,
             "wrong": len(causes) - naks - lost,
-            "refused": refused,
-            "refused_cut": cut,
+            "refused": counts["failed"],
+            "refused_cut": counts["cut"],
+            "refused_turned_away": counts["turned away"],
             "active": report.active,
         }
 
@@ -198,14 +206,24 @@ class Sampler:
             "chrony_naks": sum(each.naks for each in told),
         }
 
-    def machine(self, core: int) -> dict[str, float]:
-        """Return which parts of the core were idle and stolen since the last time."""
+    def machine(self, core: int, workers: Sequence[int]) -> dict[str, float]:
+        """Return which parts of the core were idle, stolen and spent by others since the last time."""
         line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
-        now = tuple(map(int, line.split()[1:9]))
+        ours = spent(self.operator.site.processes["gateway"].pid, dead=True) + spent(self.load)
+        ours += sum(spent(pid) for pid in workers)
+        now = (*map(int, line.split()[1:9]), ours)
         past, self.cpu = self.cpu or now, now
-        spent = [b - a for a, b in zip(past, now, strict=True)]
-        whole = sum(spent) or 1
-        return {"idle": round(spent[3] / whole, 3), "stolen": round(spent[7] / whole, 3)}
+        took = [b - a for a, b in zip(past, now, strict=True)]
+        whole = sum(took[:8]) or 1
+        idle, stolen, ours = ((took[3] + took[4]) / whole, took[7] / whole, took[8] / whole)
+        others = max(0.0, 1 - idle - stolen - ours)
+        return {"idle": round(idle, 3), "stolen": round(stolen, 3), "ours": round(ours, 3), "others": round(others, 3)}
+
+
+def spent(pid: int, *, dead: bool = False) -> int:
+    """Return the ticks of CPU that a process has spent, with its dead children if asked."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, words[11 : 15 if dead else 13]))
 
 
 def memory(pid: int) -> float:
@@ -276,7 +294,7 @@ def soak(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Row], int]
         "ntp-2",
     )
     operator.note("capacity", measured)
-    sampler = Sampler(operator, clients, verifying, output, turned_away)
+    sampler = Sampler(operator, clients, verifying, output, process.pid, turned_away)
     working = threading.Thread(target=operator.run, daemon=True)
     working.start()
     rows = list(sample(sampler, process, options))

@@ -1,5 +1,6 @@
 """What the soak writes down, and what it makes of it: nothing here measures anything."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
@@ -10,6 +11,10 @@ Row = Mapping[str, float]
 MEMORY = {"control": 4.0, "worker": 4.0, "agents": 12.0, "timeservers": 4.0, "chronyds": 4.0}
 """MiB by which the memory of processes may grow during the run; there are twelve agents, others are one or few."""
 
+TAKEN = 0.3
+"""The part of the core that others must have had in ten seconds for clients to be turned away: then less is left than
+the load is meant to be."""
+
 DESCRIPTORS = 1.0
 """By how much the median of their descriptors may differ between the first and the last quarter after the warm-up."""
 
@@ -18,7 +23,6 @@ WARM_UP = 1 / 6
 
 NONE = {
     "failed": "sessions failed",
-    "turned_away": "clients turned away",
     "unserved": "sessions neither served nor cut",
     "naks": "NTS NAKs to the verifying clients",
     "lost": "requests without an answer",
@@ -43,13 +47,41 @@ class Cut:
         return began <= self.gone and self.killed <= ended <= self.gone + 1.0
 
 
-def cut_and_failed(broken: Sequence[tuple[str, float, float]], kills: Sequence[Cut]) -> tuple[int, int]:
-    """Return how many broken sessions (kind, when begun, when ended) the kills explain, and how many nothing does.
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A session that did not end well, as its client saw it: how, whether the server had said anything, and when."""
 
-    A timeout no kill explains: a client of a killed worker is told at once by a reset.
+    kind: str
+    answered: bool
+    began: float
+    ended: float
+
+
+def count(broken: Sequence[Broken], kills: Sequence[Cut]) -> Counter[str]:
+    """Return how many sessions were `cut` by a kill, `turned away` before TLS, and `failed`, which is all others.
+
+    A timeout is never explained: whoever is cut or turned away is told at once by a reset.
     """
-    cut = sum(kind in ("eof", "conn") and any(each.explains(*times) for each in kills) for kind, *times in broken)
-    return cut, len(broken) - cut
+    return Counter(_end(each, kills) for each in broken)
+
+
+def _end(broken: Broken, kills: Sequence[Cut]) -> str:
+    if broken.kind not in ("eof", "conn"):
+        return "failed"
+    if any(each.explains(broken.began, broken.ended) for each in kills):
+        return "cut"
+    return "failed" if broken.answered else "turned away"
+
+
+def unfounded(rows: Sequence[Row]) -> float:
+    """Return how many clients were turned away while at least the offered share of the core was there for the soak."""
+    pairs = zip(rows, rows[1:], strict=False)
+    return sum(
+        after["turned_away"] - before["turned_away"]
+        for before, after in pairs
+        # What was turned away at the end of one line was too much in the one before.
+        if max(before["others"] + before["stolen"], after["others"] + after["stolen"]) < TAKEN
+    )
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -92,6 +124,9 @@ def verdict(rows: Sequence[Row], rotations: int) -> list[tuple[bool, str]]:
     """Return every rule, whether it was kept, with the figures; `rotations` are those that were to be."""
     last = rows[-1]
     rules = [(last[key] == 0, f"{last[key]:.0f} {words}") for key, words in NONE.items()]
+    away = unfounded(rows)
+    told = f"{away:.0f} clients turned away though the core was ours ({last['turned_away']:.0f} because it was not)"
+    rules.append((away == 0, told))
     done = last["epoch"] - rows[0]["epoch"]
     rules.append((done >= rotations, f"{done:.0f} rotations of {rotations}"))
     for group, bound in MEMORY.items():
