@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from itertools import combinations, groupby, pairwise
 from statistics import median
 
 Row = Mapping[str, float]
@@ -75,10 +75,9 @@ def _end(broken: Broken, kills: Sequence[Cut]) -> str:
 
 def unfounded(rows: Sequence[Row]) -> float:
     """Return how many clients were turned away while at least the offered share of the core was there for the soak."""
-    pairs = zip(rows, rows[1:], strict=False)
     return sum(
         after["turned_away"] - before["turned_away"]
-        for before, after in pairs
+        for before, after in pairwise(rows)
         # What was turned away at the end of one line was too much in the one before.
         if max(before["others"] + before["stolen"], after["others"] + after["stolen"]) < TAKEN
     )

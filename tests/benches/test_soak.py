@@ -7,12 +7,14 @@ import pytest
 from benches.soak_figures import (
     MEMORY,
     NONE,
+    Broken,
     Cut,
-    cut_and_failed,
+    count,
     growth,
     longest_lived,
     more_descriptors,
     slope,
+    unfounded,
     verdict,
 )
 
@@ -20,24 +22,33 @@ KILL = Cut(killed=100.0, gone=100.02)
 
 
 @pytest.mark.parametrize(
-    ("kind", "began", "ended", "is_cut"),
+    ("kind", "answered", "began", "ended", "end"),
     [
-        ("eof", 99.9, 100.01, True),
-        ("conn", 100.01, 100.5, True),
-        ("eof", 99.9, 99.95, False),
-        ("eof", 100.1, 100.2, False),
-        ("eof", 99.9, 101.5, False),
-        ("timeout", 99.9, 100.5, False),
-        ("proto", 99.9, 100.01, False),
+        ("eof", True, 99.9, 100.01, "cut"),
+        ("conn", False, 100.01, 100.5, "cut"),
+        ("eof", True, 99.9, 99.95, "failed"),
+        ("eof", True, 100.1, 100.2, "failed"),
+        ("eof", True, 99.9, 101.5, "failed"),
+        ("eof", False, 100.1, 100.2, "turned away"),
+        ("timeout", True, 99.9, 100.5, "failed"),
+        ("timeout", False, 90.0, 95.0, "failed"),
+        ("proto", True, 99.9, 100.01, "failed"),
     ],
 )
-def test_only_sessions_open_in_the_killed_worker_count_as_cut(kind, began, ended, is_cut):
-    assert cut_and_failed([(kind, began, ended)], [KILL]) == ((1, 0) if is_cut else (0, 1))
-    assert cut_and_failed([(kind, began, ended)], []) == (0, 1)
+def test_sessions_are_cut_by_a_kill_or_turned_away_before_tls_or_failed(kind, answered, began, ended, end):
+    assert count([Broken(kind, answered, began, ended)], [KILL]) == {end: 1}
 
 
 def test_a_worker_that_is_about_to_go_explains_what_breaks_now():
-    assert cut_and_failed([("eof", 100.5, 100.6)], [Cut(100.0, math.inf)]) == (1, 0)
+    assert count([Broken("eof", True, 100.5, 100.6)], [Cut(100.0, math.inf)]) == {"cut": 1}
+
+
+@pytest.mark.parametrize(("others", "stolen", "away"), [(0.1, 0.0, 1), (0.4, 0.0, 0), (0.2, 0.2, 0)])
+def test_clients_are_turned_away_for_nothing_unless_others_have_the_core(others, stolen, away):
+    made = rows(turned_away=1)
+    made[-2] |= {"others": others, "stolen": stolen}
+    assert unfounded(made) == away
+    assert len(broken(verdict(made, 18))) == away
 
 
 def test_the_slope_is_that_of_the_line_whatever_a_third_of_the_points_says():
@@ -55,6 +66,7 @@ def rows(grown=0.0, descriptors=0, number=540, **last):
     made = []
     for at in range(1, number + 1):
         row = {"seconds": 10.0 * at, "epoch": 3 + at * 18 // number, "worker_pid": 7.0, **dict.fromkeys(NONE, 0)}
+        row |= {"turned_away": 0, "others": 0.0, "stolen": 0.0}
         for group in MEMORY:
             row |= {f"{group}_mib": 50 + grown * at / number, f"{group}_fds": 20 + descriptors * (at > number // 2)}
         made.append(row)
