@@ -22,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benches.soak_figures import Broken, Row, count, verdict
@@ -31,14 +31,14 @@ from ntspool.app.adminclient import call
 from tests.interop.clients import ChronyClient, chrony_client
 from tests.interop.daemons import chronyd, timeserver
 from tests.interop.lab import find, free_port, running, wait_until
-from tests.interop.load import NO_ANSWER, Load, load
-from tests.interop.pool import Member, laid_out
+from tests.interop.load import NO_ANSWER, STOCK, Load, Plan
+from tests.interop.pool import Member, Pool, laid_out
 from tests.interop.rotating import Rotating, unkeyed
 
 EVERY = 10
 """Seconds from one line of figures to the next."""
 
-WINDOWS, WINDOW = 8, 3
+WINDOWS, WINDOW = 5, 3
 """How often the capacity is measured, and for how many seconds."""
 
 LIFE = 0.7
@@ -196,7 +196,6 @@ class Sampler:
             "refused": counts["failed"],
             "refused_cut": counts["cut"],
             "refused_turned_away": counts["turned away"],
-            "active": report.active,
         }
 
     def chrony(self) -> dict[str, float]:
@@ -235,6 +234,19 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+@contextmanager
+def verified(pool: Pool, clients: int, life: float) -> Iterator[Load]:
+    """Run clients that spend their cookies at their backends, most of them late, from when each has come."""
+    backends = {f"{each.addresses[0]} {each.port}": (each.name, each.cookies) for each in pool.members.values()}
+    report = pool.directory / "load.json"
+    plan = Plan(pool.port, str(pool.ca), clients, life / (STOCK + 2), 1.0, life, backends, str(report))
+    words = [sys.executable, "-m", "tests.interop.load", json.dumps(asdict(plan))]
+    with running(words, pool.directory / "load.log", start_new_session=True):
+        verifying = Load(plan)
+        wait_until("all clients", lambda: report.exists() and verifying.report().sessions >= clients, 120)
+        yield verifying
+
+
 def capacities(loadgen: Sequence[str]) -> list[float]:
     """Return how many sessions a second are served when as many are wanted as there can be, several times."""
     words = [*loadgen, "-c", "64", "-w", "0.5", "-t", str(WINDOW), "--json"]
@@ -263,7 +275,7 @@ def soak(options: argparse.Namespace, stack: ExitStack) -> tuple[list[Row], int]
     rate = options.rate or min(can) * options.share
     measured = f"capacity {[round(each) for each in can]} sessions/s, {rate:.0f} offered"
     print(measured, flush=True)
-    verifying = stack.enter_context(load(pool, options.clients, LIFE * cycle, fresh=1.0))
+    verifying = stack.enter_context(verified(pool, options.clients, LIFE * cycle))
     output = options.directory / "load.jsonl"
     words = [
         *loadgen,
