@@ -21,7 +21,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from tests.interop.rotating import Rotating, unkeyed
 EVERY = 10
 """Seconds from one line of figures to the next."""
 
-WINDOWS, WINDOW = 5, 3
+WINDOWS, WINDOW = 4, 3
 """How often the capacity is measured, and for how many seconds."""
 
 LIFE = 0.7
@@ -78,8 +79,9 @@ def site(life: float, core: int) -> Iterator[Rotating]:
             stack.enter_context(unkeyed(pool, each) if each.cookies == "chrony" else pool.daemon(each.name))
         with on_core(core):
             rotating.start_gateway()
+        with ThreadPoolExecutor(4) as several:
+            list(several.map(rotating.enroll, pool.members))
         for name in pool.members:
-            rotating.enroll(name)
             rotating.start_agent(name)
         wait_until("all backends to be UP", lambda: rotating.minting().keys() == pool.members.keys(), 120)
         yield rotating
@@ -221,17 +223,23 @@ class Sampler:
 
 def spent(pid: int, *, dead: bool = False) -> int:
     """Return the ticks of CPU that a process has spent, with its dead children if asked."""
-    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, words[11 : 15 if dead else 13]))
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, words[11 : 15 if dead else 13]))
+    return 0
 
 
 def memory(pid: int) -> float:
-    """Return the MiB that a process holds."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
+    """Return the MiB that a process holds, 0 when it is gone."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
+    return 0.0
 
 
 def descriptors(pid: int) -> int:
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    with suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return 0
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 import csv
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +19,10 @@ from tests.processes import alive
 
 
 def started(pid: int) -> int:
-    """Return when a process began, in ticks since the machine's start."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    """Return when a process began, in ticks since the machine's start; one that is gone began never."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return sys.maxsize
 
 
 @dataclass
@@ -54,7 +58,7 @@ class Operator:
                 (0.2, "add", self.add),
                 (0.3, "weight", lambda cycle=cycle: self.weigh(20 if cycle % 2 == 0 else 10)),
                 (0.4, "drain", lambda name=drained: self.site.ntspool("backend", "drain", name)),
-                (0.5, "kill", self.kill),
+                (0.515, "kill", self.kill),
                 (0.6, "reload", lambda: self.site.ntspool("reload")),
                 (0.7, "ready", lambda name=drained: self.site.ntspool("backend", "ready", name)),
             ]
