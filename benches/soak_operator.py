@@ -4,7 +4,6 @@ import csv
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,15 @@ from ntspool.app.adminclient import call
 from tests.interop.lab import wait_until
 from tests.interop.rotating import Rotating
 from tests.processes import alive
+
+COMER = "ntp-12"
+"""The backend that is removed and added again."""
+
+WEIGHED = "ntp-2"
+"""The backend whose weight changes."""
+
+DRAINED = ("ntp-3", "ntp-5", "ntp-9", "ntp-1")
+"""The backends that are drained in turn."""
 
 
 def started(pid: int) -> int:
@@ -29,8 +37,8 @@ def started(pid: int) -> int:
 class Operator:
     """Works until `ends` (monotonic seconds), in cycles of so many seconds; each begins with a rotation.
 
-    `kills` are the workers it killed, and `failed` counts what did not go as it must. `comer` is the backend that is
-    removed and added again, `drained` those that are drained in turn, `weighed` the one whose weight changes.
+    `events` is the file where it writes down what it did, `kills` are the workers it killed, `failed` counts what did
+    not go as it must.
     """
 
     site: Rotating
@@ -38,23 +46,19 @@ class Operator:
     began: float
     ends: float
     events: Path
-    comer: str
-    drained: tuple[str, ...]
-    weighed: str
     kills: list[Cut] = field(default_factory=list)
     failed: int = 0
-    cycles: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    rotations: int = 0
 
     def run(self) -> None:
         """Do what there is to do, each at its time in the cycle."""
         number = int((self.ends - self.began) / self.cycle)
         for cycle in range(number):
-            begins, drained = self.began + cycle * self.cycle, self.drained[cycle % len(self.drained)]
+            begins, drained = self.began + cycle * self.cycle, DRAINED[cycle % len(DRAINED)]
             duties: list[tuple[float, str, Callable[[], str]]] = [
                 (0.0, "rotate", self.rotate),
                 # Early: a rotation waits for a backend that is back as for one that is new, for `life`.
-                (0.1, "remove", lambda: self.site.ntspool("backend", "remove", self.comer)),
+                (0.1, "remove", lambda: self.site.ntspool("backend", "remove", COMER)),
                 (0.2, "add", self.add),
                 (0.3, "weight", lambda cycle=cycle: self.weigh(20 if cycle % 2 == 0 else 10)),
                 (0.4, "drain", lambda name=drained: self.site.ntspool("backend", "drain", name)),
@@ -67,7 +71,6 @@ class Operator:
             for at, name, duty in duties:
                 time.sleep(max(0.0, begins + at * self.cycle - time.monotonic()))
                 self.do(name, duty)
-            self.cycles += 1
 
     def do(self, name: str, duty: Callable[[], str]) -> None:
         """Do one thing, and write down what came of it."""
@@ -81,26 +84,30 @@ class Operator:
 
     def note(self, name: str, words: str) -> None:
         """Write a line of events."""
-        with self.lock, self.events.open("a", newline="") as file:
+        with self.events.open("a", newline="") as file:
             csv.writer(file).writerow([f"{time.monotonic() - self.began:.1f}", name, words])
 
     def rotate(self) -> str:
+        """Rotate the keys; a rotation that is refused is tried again for a while."""
         ends, refusals = time.monotonic() + 0.09 * self.cycle, 0
         while refused := self.site.try_to_rotate():
             refusals += 1
             if time.monotonic() > ends:
                 raise RuntimeError(f"no rotation: {refused}")
             time.sleep(1.0)
+        self.rotations += 1
         return f"epoch {self.site.current()} after {refusals} refusals"
 
     def weigh(self, weight: int) -> str:
-        return self.site.ntspool("backend", "set", self.weighed, f"weight={weight}")
+        """Change a weight in backends.yaml, which reloads."""
+        return self.site.ntspool("backend", "set", WEIGHED, f"weight={weight}")
 
     def add(self) -> str:
-        member = self.site.pool.members[self.comer]
+        """Add the backend that was removed; its agent is enrolled still and brings it the keys."""
+        member = self.site.pool.members[COMER]
         options = [f"--port={member.port}", f"--cookies={member.cookies}"]
-        said = self.site.ntspool("backend", "add", self.comer, *member.addresses, *options)
-        wait_until(f"{self.comer} to be UP", lambda: self.comer in self.site.minting(), 60)
+        said = self.site.ntspool("backend", "add", COMER, *member.addresses, *options)
+        wait_until(f"{COMER} to be UP", lambda: COMER in self.site.minting(), 60)
         return said
 
     def kill(self) -> str:
