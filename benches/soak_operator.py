@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benches.soak_figures import Cut
 from ntspool.app.adminclient import call
+from ntspool.errors import RemoteError
 from tests.interop.lab import wait_until
 from tests.interop.rotating import Rotating
 from tests.processes import alive
@@ -119,5 +120,16 @@ class Operator:
         os.kill(pid, signal.SIGKILL)
         wait_until("the worker to be gone", lambda: not alive(pid), 10)
         self.kills[-1] = Cut(killed, time.monotonic())
-        given = [self.site.pool.session() for _ in range(3)]
+        given = [wait_until("a client to be served", self.visit, 20) for _ in range(3)]
         return f"worker {pid}, {status['sessions']['open']} sessions open in all; the next clients got {given}"
+
+    def visit(self) -> str | None:
+        """Be a client; return the backend it got, None if it was turned away and shall come again."""
+        try:
+            return self.site.pool.session()
+        except RemoteError as error:
+            if "reset" not in str(error):
+                raise
+            self.note("turned away", str(error))
+            time.sleep(1.0)
+            return None
