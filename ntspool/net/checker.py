@@ -42,7 +42,8 @@ class Checker:
     `on_change` is called whenever what clients may be given changed: an address or an AEAD of it went UP or DOWN, got
     more of its weight, began or ceased to accept an epoch, or mints under another. `keyring` and `settings` may be
     replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against, and
-    that proofs are dated by: a step of the other one makes no cookie older. `probes` counts those that have ended; `observer` is told of each.
+    that proofs are dated by: a step of the other one makes no cookie older. `probes` counts those that have ended;
+    `observer` is told of each.
     """
 
     def __init__(
