@@ -1,7 +1,7 @@
 """Attack a gateway: `python -m tests.abuse [--full | --chrony] [NAME ...]`.
 
-Each scenario whose name holds one of the NAMEs, or all; a line of a table tells how each went. By default with a tenth of
-everything, for a machine that has other work: of the connections, and of the places that the gateway has for them.
+Each scenario whose name holds one of the NAMEs, or all; a line of a table tells how each went. By default with a tenth
+of everything, for a machine that has other work: of the connections, and of the places that the gateway has for them.
 """
 
 import os
