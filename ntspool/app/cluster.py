@@ -334,8 +334,11 @@ class Cluster:
 
 def condition(checker: Checker, life: float, now: float, *, ready: bool) -> Condition:
     """Return how this gateway is at Unix time `now`; `life` is a cookie's, in seconds."""
-    known = [proof for _, _, _, proof in checker.proofs()]
-    reached = cluster.reached(checker.keyring, known, life, now)
+    known, steady = [proof for _, _, _, proof in checker.proofs()], checker.steady()
+    # The others compare it with the time that we tell beside it.
+    reached = {
+        epoch: since + now - steady for epoch, since in cluster.reached(checker.keyring, known, life, steady).items()
+    }
     return Condition(ready, checker.keyring, reached, opinion(checker.status(), checker.settings.rules.fall))
 
 

@@ -81,6 +81,7 @@ class KeyKeeper:
         self._minted = minted
         self._others = others
         self._changing = asyncio.Lock()
+        self._since = checker.keyring.current, checker.steady()
 
     @property
     def keyring(self) -> Keyring:
@@ -148,7 +149,7 @@ class KeyKeeper:
 
     def _delivery(self, key_group: str, cookies: CookieFormat) -> Delivery:
         keys = self.keyring.keys(key_group, cookies)
-        held = b"".join(key.id.to_bytes(4, "big") + key.secret for key in keys.keys)
+        held = b"".join(key.id.to_bytes(4, "big") + key.secret.reveal() for key in keys.keys)
         digest = sha256(cookies.encode() + b"\0" + held)
         return Delivery(digest.hexdigest()[:16], cookies, keys)
 
@@ -156,8 +157,7 @@ class KeyKeeper:
         """Rotate for ever, whenever the interval is over and nobody would pay for it."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL)
-            interval = self.settings.rotate
-            if interval is None or self._clock() < self.keyring.rotated + interval:
+            if not self._due():
                 continue
             if self._others is not None and self._others.away is None and not self._others.leads:
                 continue
@@ -166,9 +166,24 @@ class KeyKeeper:
             except NtspoolError as error:
                 log.warning("rotation is due but waits", reason=str(error))
 
+    def _due(self) -> bool:
+        """Tell whether the interval is over: by the time of day, or by how long this epoch has been seen to be current.
+
+        The one alone would wait for years when the clock was years ahead at the last rotation. Neither rotates before
+        it is safe.
+        """
+        interval, current = self.settings.rotate, self.keyring.current
+        if current != self._since[0]:
+            self._since = current, self._checker.steady()
+        if interval is None:
+            return False
+        return self._clock() >= self.keyring.rotated + interval or self._checker.steady() >= self._since[1] + interval
+
     def status(self) -> dict[str, Any]:
         """Return the epochs and, for every address of a backend, which of them it proved and when; no secrets."""
         now = self._clock()
+        # Proofs are dated by a clock that nobody sets; what is shown is compared with `now`.
+        stepped = now - self._checker.steady()
         waits = self._waits()
         revoked = {epoch.number for epoch in self.keyring.epochs if epoch.revoked}
         return {
@@ -196,7 +211,9 @@ class KeyKeeper:
                     "state": state,
                     "minting": proof.mints,
                     "proved": {
-                        str(number): since for number, since in sorted(proof.accepts.items()) if number not in revoked
+                        str(number): since + stepped
+                        for number, since in sorted(proof.accepts.items())
+                        if number not in revoked
                     },
                     "waits": waits.get(backend.name),
                 }
@@ -211,7 +228,7 @@ class KeyKeeper:
 
     def _waits(self) -> dict[str, str]:
         known: list[tuple[str, Proof]] = [(backend.name, proof) for backend, _, _, proof in self._checker.proofs()]
-        return obstacles(self.keyring, known, self.settings.life, self._clock())
+        return obstacles(self.keyring, known, self.settings.life, self._checker.steady())
 
     def _others_wait(self) -> dict[str, str]:
         return self._others.obstacles(self.keyring, self.settings.life, self._clock()) if self._others else {}

@@ -72,8 +72,7 @@ class Worker:
     async def _serve(self) -> None:
         serves = await self._follow()
         if serves and self._handover is not None:
-            with contextlib.suppress(OSError):  # where the log went to may be gone with the control process
-                log.warning("the control process is gone; serving what it said last until there is another")
+            log.warning("the control process is gone; serving what it said last until there is another")
             await self._handover.run()
 
     async def _follow(self) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 import structlog
@@ -23,6 +24,9 @@ KEPT = 1000
 
 SAVE_DELAY = 1.0
 """Seconds from an event until it is on disk: when a large pool loses its network, there are hundreds at once."""
+
+SAVE_AGAIN = 10.0
+"""Seconds until what could not be written is tried again."""
 
 log = structlog.get_logger()
 
@@ -47,6 +51,7 @@ class EventLog:
         self._last = 0
         self._news = asyncio.Event()
         self._saving: asyncio.TimerHandle | None = None
+        self._failed = False
         self._released = False
         self._closed = False
 
@@ -56,7 +61,7 @@ class EventLog:
             held = self._store.get(ENTRY)
             for line in held[0].splitlines() if held else ():
                 self._add(_read(line, self._last))
-        except (StateError, ValueError, TypeError, RecursionError) as error:
+        except (StateError, ValueError, TypeError, OverflowError, RecursionError) as error:
             log.error("events of an earlier run lost", reason=str(error))
 
     def record(self, _logger: object, _method: str, words: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -102,9 +107,9 @@ class EventLog:
         if not self._released:
             self._news = asyncio.Event()
 
-    def _save_soon(self) -> None:
+    def _save_soon(self, delay: float = SAVE_DELAY) -> None:
         if self._saving is None:
-            self._saving = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
+            self._saving = asyncio.get_running_loop().call_later(delay, self._save)
 
     def _save(self) -> None:
         self._saving = None
@@ -113,11 +118,22 @@ class EventLog:
             held = self._store.get(ENTRY)
             self._store.put_if(ENTRY, "".join(lines).encode(), held and held[1])
         except StateError as error:
-            log.error("events not kept for the next start", reason=str(error))
+            if not self._failed:
+                log.error("events not kept for the next start", reason=str(error))
+            self._failed = True
+            if not self._closed:
+                self._save_soon(SAVE_AGAIN)
+            return
+        if self._failed:
+            log.info("events are kept again")
+        self._failed = False
 
 
 def _read(line: bytes, before: int) -> EventView:
     event = EventView(**json.loads(line))
     if not isinstance(event.number, int) or event.number <= before:
         raise ValueError(f"event {event.number!r} after {before}")
+    words = (event.event, event.level, event.subject, event.cause, event.before, event.after)
+    if not isfinite(event.time) or not all(isinstance(each, str) for each in words):
+        raise TypeError(f"event {event.number} has a part of another type")
     return event

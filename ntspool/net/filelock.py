@@ -1,5 +1,6 @@
 """A lock that the kernel lets go of when its holder dies."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -22,7 +23,7 @@ class FileLock:
         if self._descriptor is not None:
             return True
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = self._open()
             try:
                 fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             except OSError:
@@ -34,6 +35,15 @@ class FileLock:
             raise StateError(f"{self._path} cannot be locked: {error.strerror}") from error
         self._descriptor = descriptor
         return True
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+        # A disk that has become read-only since it was made holds nobody up: a lock writes nothing.
+        return os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def release(self) -> None:
         """Let go of the lock, if it is held."""

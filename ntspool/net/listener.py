@@ -200,8 +200,9 @@ class Listener:
             return False
         if full:
             self._make_room(now)
-        self._epoll.register(accepted.fileno(), select.EPOLLIN)
+        # In this order: without memory for the second, the deadline gives its place back.
         self._begin(Accepted(accepted, peer, packed, now), place)
+        self._epoll.register(accepted.fileno(), select.EPOLLIN)
         return True
 
     def _begin(self, client: Accepted, place: Place | None) -> None:
@@ -241,10 +242,11 @@ class Listener:
             self._idle.set()
 
     def _sweep(self) -> None:
+        # First: whatever fails below, deadlines must go on being kept.
+        self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
         now = time.monotonic()
         for connection in self._roster.due(now):
             connection.expire()
             self._end(connection)
         self._anteroom.sweep(now, self._rulebook().rules.timeout)
         self._check_idle()
-        self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

@@ -25,6 +25,9 @@ PARALLEL = 64
 SAVE_DELAY = 1.0
 """Seconds from a change until it is on disk: at the start of a large pool there is one a millisecond."""
 
+SAVE_AGAIN = 10.0
+"""Seconds until what could not be written is tried again."""
+
 LookUp = Callable[[Question], Awaitable[Mapping[RecordType, Outcome]]]
 
 log = structlog.get_logger()
@@ -70,6 +73,7 @@ class Resolver:
         self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._saving: asyncio.TimerHandle | None = None
+        self._unsaved = False
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -109,6 +113,8 @@ class Resolver:
         if self._saving:
             self._saving.cancel()
             self._save()
+        if self._saving:
+            self._saving.cancel()
 
     async def settle(self, timeout: float) -> None:
         """Return once everything has been asked for since the start, or `timeout` seconds are over; logs what lacks."""
@@ -171,7 +177,7 @@ class Resolver:
             level("DNS: changed", name=question.name, before=had, after=kept)
             if RecordType.SRV in question.types:
                 self._want()
-            self._saving = self._saving or asyncio.get_running_loop().call_later(SAVE_DELAY, self._save)
+            self._save_soon(SAVE_DELAY)
             self._on_change()
 
     def _want(self) -> None:
@@ -179,13 +185,23 @@ class Resolver:
         self._wanted = discovery.wanted(self._entries, self._knowledge)
         self._knowledge = {each: self._knowledge[each] for each in self._wanted if each in self._knowledge}
 
+    def _save_soon(self, delay: float) -> None:
+        self._saving = self._saving or asyncio.get_running_loop().call_later(delay, self._save)
+
     def _save(self) -> None:
         self._saving = None
         try:
             held = self._store.get(ENTRY)
             self._store.put_if(ENTRY, encode(self._wanted, self._knowledge), held and held[1])
         except StateError as error:
-            log.error("DNS: answers not kept for the next start", reason=str(error))
+            if not self._unsaved:
+                log.error("DNS: answers not kept for the next start", reason=str(error))
+            self._unsaved = True
+            self._save_soon(SAVE_AGAIN)
+            return
+        if self._unsaved:
+            log.info("DNS: answers are kept again")
+        self._unsaved = False
 
 
 def _spelt(known: Known) -> list[str]:

@@ -5,7 +5,6 @@ told of together. At level debug each has its line.
 """
 
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Final
 import structlog
 
 from ntspool.net.session import Outcome, Report
-from ntspool.net.system import for_people
+from ntspool.net.system import for_people, stderr
 from ntspool.pool.model import LogSettings
 
 INTERVAL: Final = 10.0
@@ -88,8 +87,7 @@ class SessionLog:
             now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
             tail = f', "event": "session", "level": "info", "timestamp": "{now}"}}\n'
             lines, self._lines = [*self._lines, ""], []
-            sys.stderr.write(tail.join(lines))
-            sys.stderr.flush()
+            stderr.write(tail.join(lines))
 
 
 def _words(report: Report, client: str, seconds: float) -> dict[str, object]:

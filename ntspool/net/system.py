@@ -1,11 +1,12 @@
 """What the operating system gives a process: logs to standard error, listening sockets."""
 
 import logging
+import os
 import resource
 import socket
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import Processor
@@ -21,9 +22,48 @@ Where = tuple[str, int]
 """Address (an IP literal) and port that a socket listens on."""
 
 
+_STDERR = 2
+
+log = structlog.get_logger()
+
+
+class StandardError:
+    """Where lines of the log go: a line that it does not take is lost, and no session or probe with it.
+
+    What was lost is counted, and told once lines are taken again. It is not sys.stderr, which keeps what it could not
+    write and fails with it again, even at the end of the process.
+    """
+
+    def __init__(self) -> None:
+        self._lost = 0
+        self._torn = False
+
+    def write(self, lines: str) -> None:
+        """Write whole lines; never raises."""
+        if sys.__stderr__ is None:  # closed from the start: the descriptor may be anybody's
+            return
+        data = ("\n" * self._torn + lines).encode(errors="backslashreplace")
+        try:
+            while data:
+                data = data[os.write(_STDERR, data) :]
+                self._torn = bool(data)
+        except OSError:
+            self._lost += lines.count("\n")
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            log.warning("log lines lost", lines=lost)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept back."""
+
+
+stderr = StandardError()
+
+
 def for_people(settings: LogSettings) -> bool:
     """Tell whether logs are for people to read, and not JSON."""
-    return settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    return settings.format == "console" or (settings.format == "auto" and os.isatty(_STDERR))
 
 
 def set_up_logs(settings: LogSettings, record: Processor | None = None) -> None:
@@ -44,7 +84,7 @@ def set_up_logs(settings: LogSettings, record: Processor | None = None) -> None:
             *(console if for_people(settings) else machines),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level if record is None else min(level, logging.INFO)),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", stderr)),
         cache_logger_on_first_use=False,
     )
 
@@ -59,6 +99,18 @@ class _Above:
         if logging.getLevelNamesMapping()[str(words["level"]).upper()] < self._level:
             raise structlog.DropEvent
         return words
+
+
+def forbid_core_dumps() -> None:
+    """Have the kernel write no image of this process, or of those that it starts, when one crashes: it holds keys.
+
+    The limit is one byte: Linux heeds 0 where a core is a file, and 1 also where it goes to a program (core(5)).
+    """
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 0 if limits[1] == 0 else 1
+    # Where a service manager has seen to it, its sandbox may not let us.
+    if limits != (least, least):
+        resource.setrlimit(resource.RLIMIT_CORE, (least, least))
 
 
 def raise_descriptor_limit() -> None:

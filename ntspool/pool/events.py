@@ -45,6 +45,7 @@ _SUBJECTS: Mapping[str, Callable[[Words], str]] = {
         _backend,
     ),
     "panic": _word("family"),
+    **dict.fromkeys(("certificate expires soon", "certificate has expired"), _word("names")),
     "gateway forgotten": _word("gateway"),
     **dict.fromkeys(("keys rotated", "keys taken over", "epoch revoked"), lambda words: f"epoch {words['epoch']}"),
     **dict.fromkeys(("DNS: changed", "DNS: trouble", "DNS: trouble is over"), _word("name")),

@@ -32,8 +32,9 @@ BACKENDS = (make_serving("ntp-1").backend, make_serving("ntp-2", cookies=CookieF
 class Watched:
     """What the keeper needs of a Checker: a keyring, and proofs that a test provides."""
 
-    def __init__(self, keyring):
+    def __init__(self, keyring, steady):
         self.keyring = keyring
+        self.steady = steady
         self.known = {backend: Proof(seen=0.0) for backend in BACKENDS}
 
     def prove(self, now, *names):
@@ -54,8 +55,9 @@ class Surroundings:
     def __init__(self, directory):
         self.directory = directory
         self.now = 0.0
+        self.stepped = 0.0
         self.store = KeyStore(FileStore(directory), Seal(None))
-        self.checker = Watched(self.store.load_or_create(self.now))
+        self.checker = Watched(self.store.load_or_create(self.now), lambda: self.now)
         self.desk = KeyDesk()
         self.minted = Counter()
         self.changes = []
@@ -64,7 +66,7 @@ class Surroundings:
             self.checker,
             KeySettings(WEEK, LIFE),
             desk=self.desk,
-            clock=lambda: self.now,
+            clock=lambda: self.now + self.stepped,
             on_change=self._note,
             minted=self.minted,
         )
@@ -82,7 +84,7 @@ class Surroundings:
     def secrets(self):
         epochs = self.checker.keyring.epochs
         keys = [key for each in BACKENDS for key in self.checker.keyring.keys(each.key_group, each.cookies).keys]
-        return [epoch.root for epoch in epochs] + [key.secret for key in keys]
+        return [epoch.root.reveal() for epoch in epochs] + [key.secret.reveal() for key in keys]
 
 
 @pytest.fixture
@@ -354,7 +356,9 @@ def test_every_backend_gets_its_own_keys_and_a_new_revision_whenever_anything_of
 
     async def run():
         first, second = before = await deliveries()
-        assert {key.secret for key in first.keys.keys}.isdisjoint(key.secret for key in second.keys.keys)
+        assert {key.secret.reveal() for key in first.keys.keys}.isdisjoint(
+            key.secret.reveal() for key in second.keys.keys
+        )
         keeper.lay_out()
         assert await deliveries() == before
         await keeper.rotate()

@@ -29,40 +29,40 @@ def without_time(line):
 
 @pytest.mark.parametrize("report", REPORTS, ids=lambda report: report.outcome.name)
 @pytest.mark.parametrize("addresses", [True, False])
-def test_a_line_is_what_structlog_would_write(report, addresses, capsys):
+def test_a_line_is_what_structlog_would_write(report, addresses, capfd):
     settings = LogSettings(format="json", client_addresses=addresses)
     set_up_logs(settings)
     log = SessionLog(settings, lambda _: None)
     log.write(report, "192.0.2.9", 0.01234)
     log.flush()
     structlog.get_logger().info("session", **_words(report, "192.0.2.9" if addresses else "", 0.01234))
-    ours, theirs = capsys.readouterr().err.splitlines()
+    ours, theirs = capfd.readouterr().err.splitlines()
     assert without_time(ours) == without_time(theirs)
     assert list(json.loads(ours)) == list(json.loads(theirs)), "in the same order"
     assert len(json.loads(ours)["timestamp"]) == len(json.loads(theirs)["timestamp"])
 
 
-def test_the_lines_of_a_turn_are_written_once_and_together(capsys):
+def test_the_lines_of_a_turn_are_written_once_and_together(capfd):
     wanted = []
     log = SessionLog(LogSettings(format="json"), wanted.append)
     for report in REPORTS:
         log.write(report, "", 0.1)
     assert len(wanted) == 1
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
     wanted[0]()
     log.flush()
-    assert len(capsys.readouterr().err.splitlines()) == len(REPORTS)
+    assert len(capfd.readouterr().err.splitlines()) == len(REPORTS)
 
 
 @pytest.mark.parametrize("level", ["warning", "error"])
-def test_above_info_nothing_is_written(level, capsys):
+def test_above_info_nothing_is_written(level, capfd):
     log = SessionLog(LogSettings(level=level, format="json"), lambda _: pytest.fail("nothing is to be flushed"))
     log.write(REPORTS[0], "", 0.1)
     log.flush()
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
 
 
-def test_a_flood_of_failures_has_a_hundred_lines_and_the_rest_is_counted(capsys):
+def test_a_flood_of_failures_has_a_hundred_lines_and_the_rest_is_counted(capfd):
     now = [0.0]
     set_up_logs(LogSettings(format="json"))
     log = SessionLog(LogSettings(format="json"), lambda _: None, lambda: now[0])
@@ -74,16 +74,16 @@ def test_a_flood_of_failures_has_a_hundred_lines_and_the_rest_is_counted(capsys)
         log.sweep()
         log.flush()
         *sessions, told = sorted(
-            map(json.loads, capsys.readouterr().err.splitlines()), key=lambda line: "untold" in line
+            map(json.loads, capfd.readouterr().err.splitlines()), key=lambda line: "untold" in line
         )
         assert len(sessions) == MOST_FAILED + 1
         assert sessions[-1]["outcome"] == "ok"
         assert (told["untold"], told["outcomes"]) == (900, {"tls failed": 1000})
 
 
-def test_at_level_debug_each_failure_has_its_line(capsys):
+def test_at_level_debug_each_failure_has_its_line(capfd):
     log = SessionLog(LogSettings(level="debug", format="json"), lambda _: None)
     for _ in range(MOST_FAILED + 5):
         log.write(Report(Outcome.TLS_FAILED), "", 0.1)
     log.flush()
-    assert len(capsys.readouterr().err.splitlines()) == MOST_FAILED + 5
+    assert len(capfd.readouterr().err.splitlines()) == MOST_FAILED + 5

@@ -22,37 +22,37 @@ def _fail_with_a_secret() -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_tracebacks_tell_no_local_variables(capsys, form):
+def test_tracebacks_tell_no_local_variables(capfd, form):
     set_up_logs(LogSettings(format=form))
     try:
         _fail_with_a_secret()
     except RuntimeError:
         structlog.get_logger().exception("answering failed")
-    logged = capsys.readouterr().err
+    logged = capfd.readouterr().err
     assert "a bug of 27" in logged
     assert "_fail_with_a_secret" in logged
     # The source line of `secret = ...` is not among the frames that raised.
     assert "c2s-key-in-a-local-variable" not in logged
 
 
-def test_json_is_one_object_a_line(capsys):
+def test_json_is_one_object_a_line(capfd):
     set_up_logs(LogSettings(level="info", format="auto"))
     log = structlog.get_logger()
     log.debug("unheard")
     log.info("session", outcome="ok", ms=1.5)
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = capfd.readouterr().err.splitlines()
     entry = json.loads(line)
     assert entry.pop("timestamp").endswith("Z")
     assert entry == {"event": "session", "level": "info", "outcome": "ok", "ms": 1.5}
 
 
-def test_the_level_can_be_changed_while_running(capsys):
+def test_the_level_can_be_changed_while_running(capfd):
     log = structlog.get_logger()
     set_up_logs(LogSettings(level="error", format="json"))
     log.warning("unheard")
     set_up_logs(LogSettings(level="debug", format="json"))
     log.debug("heard")
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = capfd.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "heard"
 
 
