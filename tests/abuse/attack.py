@@ -10,6 +10,7 @@ what was done.
 import heapq
 import itertools
 import json
+import os
 import resource
 import select
 import socket
@@ -127,6 +128,8 @@ class Attacker:
 
 
 def main() -> None:
+    # An attacker takes processor time of his own.
+    os.nice(9)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     names, port, where, window, rate, pace = sys.argv[1:]

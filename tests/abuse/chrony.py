@@ -24,7 +24,7 @@ def comes_again_after(directory: Path) -> float:
     # chronyd gives up its privileges, and must get at the authority's certificate all the same.
     directory.chmod(0o755)
     with scene(directory, LIMITS) as set_up, ExitStack() as stack:
-        with attacking(attackers(set_up, FLOOD, 1, NETWORK, FLOOD.window)):
+        with attacking(attackers(set_up, FLOOD, 1, NETWORK)):
             wait_until("the network's limit", lambda: _turned_away(set_up), PATIENCE)
             gateway = SimpleNamespace(network=here(), port=set_up.port, ca=set_up.ca)
             client = stack.enter_context(chrony_client(gateway))

@@ -179,8 +179,8 @@ def play(set_up: Scene, attackers: Sequence[list[object]], rate: float, clients:
     )
 
 
-def attackers(set_up: Scene, scenario: Scenario, processes: int, network: str, window: int) -> list[list[object]]:
-    """Return the commands of so many processes that attack, with a window of so many connections together.
+def attackers(set_up: Scene, scenario: Scenario, processes: int, network: str, part: float = 1.0) -> list[list[object]]:
+    """Return the commands of so many processes that attack, together with a `part` of the scenario's connections.
 
     An attack that comes from one network comes from this one.
     """
@@ -188,8 +188,8 @@ def attackers(set_up: Scene, scenario: Scenario, processes: int, network: str, w
     found: list[list[object]] = []
     for number in range(processes):
         where = f"{EVERYWHERE}{number * 4000}" if scenario.everywhere else network
-        rate = scenario.rate / processes
-        found.append(["tests.abuse.attack", scenario.attack, port, where, window // processes, rate, scenario.pace])
+        window, rate = max(1, int(scenario.window * part / processes)), scenario.rate * part / processes
+        found.append(["tests.abuse.attack", scenario.attack, port, where, window, rate, scenario.pace])
     return found
 
 
