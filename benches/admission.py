@@ -61,7 +61,7 @@ def whole() -> float:
 
             def decide() -> None:
                 for _ in range(DECISIONS):
-                    place = admission.admit(0, accepted, packed_address(peer[0]), 0)
+                    place = admission.admit(0, accepted, packed_address(peer[0]), room=True)
                     if place is not None:
                         admission.release(place)
 

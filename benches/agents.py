@@ -37,6 +37,7 @@ from ntspool.net.system import set_up_logs
 from ntspool.pool import keyring
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
+from ntspool.wire.secret import Secret
 
 RAMP, WAITING, SPREADING = 25.0, 25.0, 30.0
 """Seconds in which agents come, in which nothing happens, and that each rotation is watched for."""
@@ -67,7 +68,7 @@ def enrol_all(store: FileStore, agents: int, backends: int) -> Identities:
     for number in range(agents):
         backend, serial = f"ntp-{number % backends}.example.com", number + 1
         private, csr = authority.make_request()
-        made.append((backend, private + issuer.sign_agent(csr, backend, serial, now)))
+        made.append((backend, private.reveal() + issuer.sign_agent(csr, backend, serial, now)))
         roster = roster.with_certificate(backend, serial, now + authority.AGENT_LIFE)
     store.put_if(enrolment.ENTRY, enrolment._encode(roster), None)  # noqa: SLF001 - 5,000 changes would take an hour
     return made
@@ -78,7 +79,7 @@ def lay_out(desk: KeyDesk, keys: keyring.Keyring, backends: int) -> None:
     deliveries = {}
     for name in (f"ntp-{number}.example.com" for number in range(backends)):
         held = keys.keys(name, CookieFormat.CHRONY)
-        told = b"".join(key.id.to_bytes(4, "big") + key.secret for key in held.keys)
+        told = b"".join(key.id.to_bytes(4, "big") + key.secret.reveal() for key in held.keys)
         deliveries[name] = Delivery(sha256(told).hexdigest()[:16], CookieFormat.CHRONY, held)
     desk.publish(deliveries)
 
@@ -144,7 +145,7 @@ class Crowd:
     async def live(self, number: int, identity: bytes) -> None:
         """Be an agent: ask for keys, bring them to the daemon, tell, ask again; another gateway after a failure."""
         await asyncio.sleep(random.uniform(0, RAMP))
-        context, after, at, tell, failures = client_context(identity, self.trust), "", number, b"", 0
+        context, after, at, tell, failures = client_context(Secret(identity), self.trust), "", number, b"", 0
         while True:
             gateway = self.gateways[at % len(self.gateways)]
             try:

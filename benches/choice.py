@@ -12,6 +12,7 @@ from ntspool.pool.model import Backend, Balance, Client, Selection, Serving, UpA
 from ntspool.pool.names import Names
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request
+from ntspool.wire.secret import Secret
 
 SIZES = (10, 32, 100, 1000, 5000)
 CLIENTS = 2000
@@ -22,7 +23,7 @@ NAMES = Names(pools=(POOL,))
 
 def fleet(size: int) -> Iterator[Serving]:
     """Return `size` backends, all UP, with the default weight."""
-    aeads, key = (Aead.AES_SIV_CMAC_256,), ServerKey(1, bytes(32))
+    aeads, key = (Aead.AES_SIV_CMAC_256,), ServerKey(1, Secret(bytes(32)))
     for number in range(size):
         addresses = ip_address((10 << 24) + number), ip_address((0x20010DB8 << 96) + number)
         name = f"ntp-{number}"

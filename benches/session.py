@@ -31,6 +31,7 @@ from ntspool.pool.model import Backend, Certificate, LogSettings, Serving, UpAdd
 from ntspool.pool.negotiation import Negotiator
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import EXPORTER_LABEL, exporter_contexts
+from ntspool.wire.secret import Secret
 
 REQUEST = bytes.fromhex("80010002000000040002000f80000000")
 AEAD = Aead.AES_SIV_CMAC_256
@@ -57,7 +58,7 @@ def fleet() -> list[Serving]:
     for number in range(1, 4):
         address = ip_address(f"127.0.1.{number}")
         backend = Backend(f"ntp-{number}", (address,), 123, 100, CookieFormat.NTSPOOL, (AEAD,), "all")
-        served.append(Serving(backend, (UpAddress(address, (AEAD,), 100.0),), ServerKey(number, bytes(32))))
+        served.append(Serving(backend, (UpAddress(address, (AEAD,), 100.0),), ServerKey(number, Secret(bytes(32)))))
     return served
 
 
@@ -153,7 +154,11 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=3000)
     options = parser.parse_args()
     pair = [(options.kebench / name).read_bytes() for name in ("cert.pem", "key.pem")]
-    context, negotiator, random = server_context([Certificate(*pair)]), Negotiator(fleet()), RandomBytes()
+    context, negotiator, random = (
+        server_context([Certificate(pair[0], Secret(pair[1]))]),
+        Negotiator(fleet()),
+        RandomBytes(),
+    )
     if not isinstance(context, fastssl.FastContext):
         parser.error("the fast way of TLS does not serve here")
     log, bare = SessionLog(LogSettings(format="json"), lambda _: None), Bare(context.native)

@@ -1,25 +1,59 @@
 """What tests on every floor start from."""
 
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from ntspool.app.throwaway import Authority
 from ntspool.net.tls import read_certificate
 from ntspool.pool.cookies import CLIENT_AEADS, SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.model import Backend, Certificate, Client, Serving, UpAddress
+from ntspool.wire.secret import Secret
 
-# A deadline would measure the machine, not the code. CI tries the same examples each time: what it says of a change
-# must come from the change.
-settings.register_profile("ntspool", deadline=None, derandomize="CI" in os.environ)
+# Deadlines and the time that examples take measure the machine, not the code. The same examples are tried each time:
+# what the tests say of a change must come from the change. NTSPOOL_EXPLORE has them look for new ones.
+settings.register_profile(
+    "ntspool",
+    deadline=None,
+    derandomize="NTSPOOL_EXPLORE" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ntspool")
+
+
+_BYTECODE = "NTSPOOL_BYTECODE"
+
+
+def pytest_configure(config):
+    """Make a place for bytecode that is there for this run, if none may be kept beside the sources."""
+    if sys.dont_write_bytecode and _BYTECODE not in os.environ:
+        kept = TemporaryDirectory(prefix="ntspool-bytecode-", ignore_cleanup_errors=True)
+        config.add_cleanup(kept.cleanup)
+        # Some processes run as another user.
+        Path(kept.name).chmod(0o755)
+        os.environ[_BYTECODE] = kept.name
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that wait for daemons: what is left in the end is to be short."""
+    items.sort(key=lambda item: "interop" not in item.path.parts)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bytecode():
+    """Let none of the hundreds of processes of ours that tests start compile what another one has."""
+    if _BYTECODE in os.environ:
+        os.environ["PYTHONPYCACHEPREFIX"] = os.environ[_BYTECODE]
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @dataclass(frozen=True)
@@ -69,4 +103,4 @@ def make_serving(
     """Return a backend that is UP."""
     declared: dict[str, object] = {"port": 123, "weight": 10, "aeads": CLIENT_AEADS[cookies], "key_group": name, **more}
     backend = Backend(name=name, addresses=(ip_address(address),), cookies=cookies, **declared)
-    return Serving(backend, all_up(backend), ServerKey(3, bytes(range(SERVER_AEAD[cookies].key_length))))
+    return Serving(backend, all_up(backend), ServerKey(3, Secret(bytes(range(SERVER_AEAD[cookies].key_length)))))

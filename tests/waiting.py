@@ -1,13 +1,18 @@
 """Waiting for what other tasks and processes bring about."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
-DEADLINE = 20.0
+DEADLINE = 60.0
+"""Seconds: far more than anything needs on a machine with much else to do."""
 
 
 async def until(condition: Callable[[], object]) -> None:
     """Return once `condition()` is true; raises TimeoutError when that takes too long."""
     async with asyncio.timeout(DEADLINE):
+        began = time.monotonic()
         while not condition():
-            await asyncio.sleep(0.005)
+            # Asking must not take the time that what is waited for needs.
+            await asyncio.sleep(max(0.005, time.monotonic() - began))
+            began = time.monotonic()

@@ -41,7 +41,7 @@ def _exchange(path: Path, method: str, resource: str, body: dict[str, Any] | Non
         answer = json.loads(response.read())
     except OSError as error:
         raise UnreachableError(f"no gateway answers at {path}: {error.strerror or error}") from error
-    except (http.client.HTTPException, ValueError) as error:
+    except (http.client.HTTPException, ValueError, RecursionError) as error:
         raise _no_gateway(path) from error
     finally:
         connection.close()

@@ -76,6 +76,7 @@ class Agent:
         self._restarted_for: str | None = None
         self._turn_taken = False
         self._reported: tuple[str, tuple[int, ...], str | None] | None = None
+        self._told = False
         self._failures = 0
 
     async def run(self) -> None:
@@ -107,7 +108,8 @@ class Agent:
             except ShutOutError:
                 raise
             except RemoteError as error:
-                # The client waits before the next call by itself.
+                # The client waits before the next call by itself. A gateway that starts anew knows of no report.
+                self._told = False
                 log.warning("no gateway answers, the daemon keeps its keys", reason=str(error))
                 continue
             if delivery is not None:
@@ -257,9 +259,9 @@ class Agent:
     async def _report(self, delivery: Delivery, proved: tuple[int, ...], failure: str | None) -> bool:
         """Tell the gateway what it does not know yet; return whether it knows now."""
         report = (delivery.revision, proved, failure[:FAILURE_LENGTH] if failure else None)
-        if report == self._reported:
+        if report == self._reported and self._told:
             return True
-        if failure:
+        if failure and report != self._reported:
             log.error("keys not proved", revision=delivery.revision, proved=list(proved), reason=failure)
         try:
             await self._client.report(*report)
@@ -268,5 +270,5 @@ class Agent:
         except RemoteError as error:
             log.warning("not reported", reason=str(error))
             return False
-        self._reported = report
+        self._reported, self._told = report, True
         return True

@@ -14,12 +14,14 @@ import uvloop
 from ntspool.app.agent import Agent
 from ntspool.errors import LocalError, StateError
 from ntspool.net.agentclient import AgentClient
+from ntspool.net.atomic import remove_forgotten
 from ntspool.net.daemons.chrony import Chrony
 from ntspool.net.daemons.chronyconf import CONFIGURATION, ChronySetup, contradictions
 from ntspool.net.daemons.embedded import Embedded
 from ntspool.net.daemons.local import LocalDaemon
 from ntspool.net.daemons.restarted import NtpdRs, Ntpsec
-from ntspool.net.system import set_up_logs
+from ntspool.net.store import FileStore
+from ntspool.net.system import forbid_core_dumps, set_up_logs
 from ntspool.net.systemd import Service
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
@@ -68,14 +70,16 @@ class LocalSetup:
 
 def run(state: Path, setup: LocalSetup) -> None:
     """Run the agent that was enrolled in `state` until SIGTERM or SIGINT; raises LocalError with what to mend."""
+    forbid_core_dumps()
     uvloop.run(_run(state, setup))
 
 
 async def _run(state: Path, setup: LocalSetup) -> None:
     set_up_logs(LogSettings())
     service = Service(os.environ)
+    FileStore(state).remove_forgotten()
     client = AgentClient(state)
-    agent = Agent(client, _warn_once(setup), setup.ntp)
+    agent = Agent(client, _prepared(setup), setup.ntp)
     working = asyncio.create_task(agent.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,16 +96,20 @@ async def _run(state: Path, setup: LocalSetup) -> None:
     log.info("agent stopped", backend=client.backend)
 
 
-def _warn_once(setup: LocalSetup) -> Callable[[CookieFormat], LocalDaemon]:
-    """Return `setup.daemon_for`, which warns about chronyd's configuration when chronyd's turn first comes."""
-    warned = False
+def _prepared(setup: LocalSetup) -> Callable[[CookieFormat], LocalDaemon]:
+    """Return `setup.daemon_for`, which does what is to be done when the turn of a daemon first comes.
+
+    It warns about chronyd's configuration, and removes what an agent that was killed has left beside the key file.
+    """
+    prepared: set[CookieFormat] = set()
 
     def daemon_for(cookies: CookieFormat) -> LocalDaemon:
-        nonlocal warned
         daemon = setup.daemon_for(cookies)
-        if cookies is CookieFormat.CHRONY and not warned:
-            warned = True
-            setup.warn()
+        if cookies not in prepared:
+            prepared.add(cookies)
+            remove_forgotten(daemon.key_file)
+            if cookies is CookieFormat.CHRONY:
+                setup.warn()
         return daemon
 
     return daemon_for

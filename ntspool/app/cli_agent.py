@@ -68,6 +68,7 @@ def enroll(context: click.Context, token: str, gateways: tuple[str, ...], state:
     import asyncio
 
     from ntspool.net.agentclient import Gateway, enrol
+    from ntspool.wire.secret import Secret
 
     if context.parent is not None and context.get_parameter_source("state") is ParameterSource.DEFAULT:
         state = context.parent.params["state"]
@@ -76,7 +77,8 @@ def enroll(context: click.Context, token: str, gateways: tuple[str, ...], state:
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--gateway") from error
     reads = token == "-"  # noqa: S105  -- the word for standard input
-    backend = asyncio.run(enrol(parsed, sys.stdin.readline().strip() if reads else token, state))
+    text = sys.stdin.readline().strip() if reads else token
+    backend = asyncio.run(enrol(parsed, Secret(text.encode(errors="replace")), state))
     click.echo(f"enrolled as the agent of {backend}; its certificate is in {state}")
 
 

@@ -24,7 +24,7 @@ def enroll(name: str, path: Path) -> None:
     """Print a token that lets one agent fetch the keys of the backend NAME; it is good once, and for an hour."""
     from ntspool.app.enrol import new_token
 
-    click.echo(new_token(path, name))
+    click.echo(new_token(path, name).reveal().decode())
 
 
 @backend.command()

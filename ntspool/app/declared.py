@@ -28,6 +28,7 @@ from ntspool.pool.publishing import Gateway, Publication
 from ntspool.pool.resolving import DnsSettings
 from ntspool.pool.sample import Limits
 from ntspool.pool.shedding import QueueLimit
+from ntspool.wire.secret import NO_SECRET
 
 FIXED: Mapping[str, Callable[[config.Config], object]] = {
     "listen": lambda declared: declared.listen,
@@ -94,7 +95,7 @@ def _fixed_key(declared: config.Backend) -> FixedKey:
     # An SRV entry has no address, and its targets go by their own names (see pool/discovery.py).
     by_name = next((each for each in declared.address if isinstance(each, str)), None)
     name = host or by_name or str(next(iter(declared.address), ""))
-    token = read_token(ke.token) if ke.token else ""
+    token = read_token(ke.token) if ke.token else NO_SECRET
     return FixedKey(name, token, ke.port, host, _authorities(ke.ca))
 
 

@@ -24,7 +24,7 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request, Response
 from ntspool.wire.records import PROTOCOL_NTPV4
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 """Seconds that a state may take to come about before the step that waits for it has failed."""
 
 _TIMEOUT = 3.0

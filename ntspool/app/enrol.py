@@ -11,9 +11,10 @@ from ntspool.errors import LocalError, RefusedError
 from ntspool.net import enrolment
 from ntspool.net.sealed import read_seal
 from ntspool.pool.model import FixedKey
+from ntspool.wire.secret import Secret
 
 
-def new_token(path: Path, name: str) -> str:
+def new_token(path: Path, name: str) -> Secret:
     """Return a token for an agent of the backend `name`; raises LocalError when there is none, or it needs no agent."""
     stated = config.load(path)
     if isinstance(declared.find_backend(stated, name, path).cookies, FixedKey):

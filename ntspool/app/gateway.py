@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,41 +14,37 @@ from ntspool.app import declared, operating
 from ntspool.app.certificates import Certificates, load
 from ntspool.app.cluster import Cluster, Condition, Following, condition
 from ntspool.app.keykeeper import KeyKeeper
+from ntspool.app.listening import Listening
 from ntspool.app.operating import Operating, Operator
+from ntspool.app.ports import Ports
 from ntspool.app.publishing import Publisher
+from ntspool.app.roster import Roster
 from ntspool.app.serving import serving
 from ntspool.app.sharing import BACKENDS, fetch_backends, is_shared
+from ntspool.app.snapshots import Snapshots
 from ntspool.app.viewing import Viewer
 from ntspool.app.workers import Workers
 from ntspool.config.difference import difference
 from ntspool.errors import LocalError
 from ntspool.net import keystore
-from ntspool.net.admin import AdminServer
 from ntspool.net.adminroutes import BackendVerbs, GatewayVerbs, KeyVerbs, Routes
 from ntspool.net.checker import Checker
 from ntspool.net.control import ControlServer
 from ntspool.net.dns import look_up
 from ntspool.net.eventlog import EventLog
-from ntspool.net.historyreader import remembered
 from ntspool.net.historyschema import ENTRY as HISTORY
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.keystore import KeyStore
-from ntspool.net.metrics import add_routes
 from ntspool.net.recorder import Recorder
 from ntspool.net.resolver import Resolver
 from ntspool.net.sealed import read_seal
-from ntspool.net.status import StatusServer
 from ntspool.net.store import FileStore, Store
-from ntspool.net.successor import Successor
-from ntspool.net.system import Where, listen_on, set_up_logs
+from ntspool.net.system import set_up_logs
 from ntspool.net.systemd import Service
 from ntspool.net.upstreams import Trouble
 from ntspool.pool.model import Backend, Serving, Snapshot
 from ntspool.pool.resolving import Outcome, Question, RecordType
 from ntspool.pool.view import GatewayView, ReloadView
-
-RESOLVE_DEADLINE = 5.0
-"""Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
 
 log = structlog.get_logger()
 
@@ -78,30 +74,28 @@ class Gateway:
         self._listening = self._config.listen
         self._certificates = Certificates(load(self._config), clock)
         local, seal = FileStore(self._config.state), read_seal(self._config.keys.encryption_key)
+        local.remove_forgotten()
         self._cluster = Cluster(self._config, local, seal, clock) if is_shared(self._config) else None
         store: Store = self._cluster.store if self._cluster else local
         self._store = KeyStore(store, seal)
         self._names_changed = asyncio.Event()
         self._resolver = Resolver(declared.entries(self._config), self._look_up, local, self._names_changed.set)
-        self._backends = self._resolver.backends()
         keyring = self._store.load_or_create(self._clock())
         if self._store.seal_if_open():
             log.info("keyring encrypted")
         self._recorder = Recorder(self._config.state / HISTORY, declared.history_bounds(self._config), clock)
+        self._workers = Workers(self._config.state if hand_over else None, self._take_trouble)
+        self._snapshots = Snapshots(self._snapshot, self._workers)
         self._checker = Checker(
             keyring,
             declared.check_settings(self._config),
-            self._request_publish,
+            self._snapshots.request,
             clock,
             observer=self._recorder.probe,
         )
-        self._revision = 0
-        self._publish_wanted = asyncio.Event()
-        self._publishing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._running = AsyncExitStack()
-        self._workers = Workers(self._config.state if hand_over else None, self._take_trouble)
-        self._predecessors = Successor(self._config.state)
+        self._sockets = Listening(self._service, self._config.state)
         self._desk = KeyDesk(self._take_report, self._cluster.holds_back if self._cluster else lambda _after: False)
         self._keys = KeyKeeper(
             self._store,
@@ -109,12 +103,13 @@ class Gateway:
             declared.key_settings(self._config),
             desk=self._desk,
             clock=clock,
-            on_change=self.publish,
+            on_change=self._snapshots.publish,
             minted=self._workers.sessions.minted,
             others=self._cluster,
         )
         self._events = EventLog(local, clock, self._recorder.event)
         self._operating = Operating(store)
+        self._roster = Roster(self._resolver, self._keys, self._checker, self._operating)
         self._viewer = Viewer(
             self._checker,
             self._workers,
@@ -126,20 +121,16 @@ class Gateway:
         )
         published = declared.publishing(self._config, self._listening)
         self._publisher = Publisher(published, local, lambda: self._viewer.ready, clock)
-        self._operator = Operator(self._operating, self._checker, lambda: self._backends, self._follow_orders)
-        self._lay_out(self._backends)
-        self._control = ControlServer(
-            [(each.host, each.port) for each in self._config.control.listen], store, self._desk, clock, seal=seal
+        self._operator = Operator(self._operating, self._checker, lambda: self._roster.backends, self._follow_orders)
+        control = [(each.host, each.port) for each in self._config.control.listen]
+        self._ports = Ports(
+            self._config,
+            self._routes(),
+            ControlServer(control, store, self._desk, clock, seal=seal),
+            view=self.view,
+            events=lambda: self._events.after(0),
+            clock=clock,
         )
-        self._admin = AdminServer(declared.admin_places(self._config), self._routes())
-        self._status = StatusServer(
-            [(each.host, each.port) for each in self._config.status.listen],
-            self.view,
-            lambda: self._events.after(0),
-            more=lambda app: add_routes(app, self.view),
-            past=lambda: remembered(self._config.state / HISTORY, self._clock()),
-        )
-        self._served: Snapshot
 
     def _routes(self) -> Routes:
         return Routes(
@@ -151,7 +142,7 @@ class Gateway:
 
     def view(self) -> GatewayView:
         """Return what is shown of this gateway now."""
-        return self._viewer.gateway(self._config, self._listening, self._backends, self._publisher.view())
+        return self._viewer.gateway(self._config, self._listening, self._roster.backends, self._publisher.view())
 
     async def start(self) -> None:
         """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.
@@ -163,29 +154,19 @@ class Gateway:
         set_up_logs(declared.log_settings(self._config), self._events.record)
         if self._cluster:
             self._running.push_async_callback(self._cluster.stop)
-        self._running.push_async_callback(self._predecessors.stop)
-        await self._predecessors.start()
         wanted = [(each.address.host, each.address.port) for each in self._listening]
-        sockets = listen_on(wanted, await self._inherited(wanted))
-        self._running.callback(_close, sockets)
+        sockets = await self._sockets.open(wanted, self._running)
         self._running.push_async_callback(self._checker.stop)
         await self._resolver.start()
         self._running.push_async_callback(self._resolver.stop)
-        await self._resolve()
-        await self._watch(self._backends)
+        await self._roster.resolve()
+        await self._roster.watch()
         await self._start_workers(sockets)
-        self._running.push_async_callback(self._admin.stop)
-        await self._admin.start()
-        if self._config.control.listen:
-            await self._control.start()
-            self._running.push_async_callback(self._control.stop)
-        if self._config.status.listen:
-            self._running.push_async_callback(self._status.stop)
-            await self._status.start()
+        await self._ports.start(self._running)
         routines = [
-            self._publish_on_change(),
-            self._follow_names(),
-            self._certificates.follow(self.publish),
+            self._snapshots.publish_on_change(),
+            self._roster.follow_names(self._names_changed, self._reloading, self._snapshots.publish),
+            self._certificates.follow(self._snapshots.publish),
             self._keys.rotate_when_due(),
             self._publisher.run(),
         ]
@@ -194,24 +175,15 @@ class Gateway:
         self._running.push_async_callback(self._publisher.withdraw)
         tasks = [asyncio.create_task(each) for each in routines]
         self._running.push_async_callback(_cancel, tasks)
-        # From here nothing fails any more: until now, they could have gone on.
-        self._predecessors.finish(self._patience)
+        # From here nothing fails any more.
+        self._sockets.take_over(self._patience)
         addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
-        up = sum(bool(each.up) for each in self._served.serving)
-        log.info("serving", listen=addresses, workers=len(self._workers.pids), backends=len(self._backends), up=up)
-
-    async def _inherited(self, wanted: Sequence[Where]) -> dict[Where, socket.socket]:
-        """Return what listens already: systemd's sockets first, for what waits there outlives the next restart, too."""
-        opened = self._service.listening(wanted)
-        offered = await self._predecessors.gather()
-        _close(offered[where] for where in offered.keys() & opened.keys())
-        return offered | opened
+        known, up = len(self._roster.backends), sum(bool(each.up) for each in self.served.serving)
+        log.info("serving", listen=addresses, workers=len(self._workers.pids), backends=known, up=up)
 
     async def _start_workers(self, sockets: Sequence[socket.socket]) -> None:
         self._running.push_async_callback(self._workers.stop, self._patience)
-        self._publish_wanted.clear()
-        self._served = self._snapshot()
-        await self._workers.start(declared.worker_count(self._config), sockets, self._served)
+        await self._workers.start(declared.worker_count(self._config), sockets, self._snapshots.first())
 
     async def stop(self) -> None:
         """Accept nobody any more, let the running sessions end, and end every process and task."""
@@ -261,63 +233,28 @@ class Gateway:
         self._publisher.settings = declared.publishing(self._config, self._listening)
         self._recorder.bounds = declared.history_bounds(fresh)
         set_up_logs(declared.log_settings(fresh), self._events.record)
-        await self._resolve()
+        await self._roster.resolve()
         await asyncio.to_thread(self._operating.forget, gone)
-        await self._watch(self._backends)
-        await self.publish()
+        await self._roster.watch()
+        await self._snapshots.publish()
         await self._workers.resize(declared.worker_count(fresh), self._patience)
-        log.info("reloaded", revision=self._revision, backends=len(self._backends))
+        log.info("reloaded", revision=self._snapshots.revision, backends=len(self._roster.backends))
         return ReloadView(changes, fixed)
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
 
-    async def _resolve(self) -> None:
-        """Resolve names that are new, and have keys ready for the agents of all backends that are known by then."""
-        await self._resolver.settle(RESOLVE_DEADLINE)
-        self._lay_out(self._resolver.backends())
-
-    def _lay_out(self, backends: tuple[Backend, ...]) -> None:
-        self._backends = self._keys.backends = backends
-        self._keys.lay_out()
-
-    async def _follow_names(self) -> None:
-        """Take over what names resolve to; an address is watched before those go that it takes the place of."""
-        while True:
-            await self._names_changed.wait()
-            async with self._reloading:
-                self._names_changed.clear()
-                fresh = self._resolver.backends()
-                if fresh == self._backends:
-                    continue
-                await self._watch((*self._backends, *fresh))
-                self._lay_out(fresh)
-                await self._watch(fresh)
-                await self.publish()
-
     async def _follow_orders(self) -> None:
-        await self._watch(self._backends)
-        await self.publish()
+        await self._roster.watch()
+        await self._snapshots.publish()
 
     def _condition(self) -> Condition:
-        up = any(each.up for each in self._served.serving)
+        up = any(each.up for each in self.served.serving)
         return condition(self._checker, self._keys.settings.life, self._clock(), ready=up)
 
     def _following(self) -> Following:
         entries = {keystore.ENTRY: self._keys.follow, operating.ENTRY: self._operator.follow, BACKENDS: self.reload}
-        return Following(entries, self._request_publish, self._keys.lay_out, self._publisher)
-
-    async def _watch(self, backends: Iterable[Backend]) -> None:
-        await self._checker.watch(backends, self._operating.resting)
-
-    async def publish(self) -> None:
-        """Make the present state what is served; returns when every worker serves it."""
-        # One after the other: of two under way, the older may be the last to return.
-        async with self._publishing:
-            self._publish_wanted.clear()
-            snapshot = self._snapshot()
-            await self._workers.publish(snapshot)
-            self._served = snapshot
+        return Following(entries, self._snapshots.request, self._keys.lay_out, self._publisher)
 
     @property
     def keys(self) -> KeyKeeper:
@@ -336,14 +273,14 @@ class Gateway:
     @property
     def served(self) -> Snapshot:
         """What every worker serves now."""
-        return self._served
+        return self._snapshots.served
 
     @property
     def status(self) -> str:
         """How it goes, in one line."""
-        up = sum(bool(each.up) for each in self._served.serving)
+        up = sum(bool(each.up) for each in self.served.serving)
         sessions = self._workers.sessions.total
-        return f"{up} of {len(self._backends)} backends UP, {len(self.worker_pids)} workers, {sessions} sessions"
+        return f"{up} of {len(self._roster.backends)} backends UP, {len(self.worker_pids)} workers, {sessions} sessions"
 
     @property
     def _patience(self) -> float:
@@ -354,14 +291,13 @@ class Gateway:
         withheld = self._cluster is not None and backend.name in self._cluster.verdict.heeded
         return serving(backend, self._operating.order(backend.name), self._checker, withheld=withheld)
 
-    def _snapshot(self) -> Snapshot:
-        self._revision += 1
+    def _snapshot(self, revision: int) -> Snapshot:
         snapshot = Snapshot(
-            revision=self._revision,
+            revision=revision,
             certificates=self._certificates.now,
             rules=declared.session_rules(self._config, self._listening),
             log=declared.log_settings(self._config),
-            serving=tuple(map(self._serving, self._backends)),
+            serving=tuple(map(self._serving, self._roster.backends)),
             selection=declared.selection(self._config),
         )
         self._viewer.note(snapshot)
@@ -374,21 +310,8 @@ class Gateway:
     def _take_trouble(self, trouble: Trouble) -> None:
         self._checker.fail(trouble.backend, trouble.failure, trouble.address)
 
-    def _request_publish(self) -> None:
-        self._publish_wanted.set()
-
-    async def _publish_on_change(self) -> None:
-        while True:
-            await self._publish_wanted.wait()
-            await self.publish()
-
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _close(sockets: Iterable[socket.socket]) -> None:
-    for each in sockets:
-        each.close()

@@ -149,7 +149,7 @@ class KeyKeeper:
 
     def _delivery(self, key_group: str, cookies: CookieFormat) -> Delivery:
         keys = self.keyring.keys(key_group, cookies)
-        held = b"".join(key.id.to_bytes(4, "big") + key.secret for key in keys.keys)
+        held = b"".join(key.id.to_bytes(4, "big") + key.secret.reveal() for key in keys.keys)
         digest = sha256(cookies.encode() + b"\0" + held)
         return Delivery(digest.hexdigest()[:16], cookies, keys)
 

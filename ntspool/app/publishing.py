@@ -1,7 +1,6 @@
 """Keeps a gateway in the DNS under the pool's names while it is ready; it serves on, whatever goes wrong here."""
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import structlog
 
-from ntspool.errors import LocalError, RemoteError, StateError
+from ntspool.errors import LocalError, RemoteError
 from ntspool.net.primary import Primary, connected
 from ntspool.net.store import FileStore
 from ntspool.net.tsig import read_key
+from ntspool.pool import publishedfile
 from ntspool.pool.publishing import (
     ALONE,
     Change,
@@ -243,14 +243,10 @@ class Publisher:
 
     def _recall(self) -> frozenset[Record]:
         held = self._store.get(ENTRY)
-        try:
-            records = json.loads(held[0])["records"] if held else []
-            return frozenset((Key(name, Kind(kind)), str(value)) for name, kind, value in records)
-        except (ValueError, KeyError, TypeError) as error:
-            raise StateError(f"the entry {ENTRY} of the state directory is damaged; delete it") from error
+        return publishedfile.decode(held[0]) if held else frozenset()
 
     def _keep(self, records: frozenset[Record]) -> None:
-        data = json.dumps({"records": sorted((*key, value) for key, value in records)}, indent=1).encode()
+        data = publishedfile.encode(records)
         held = self._store.get(ENTRY)
         if held is None or held[0] != data:
             self._store.put_if(ENTRY, data, held and held[1])

@@ -3,19 +3,23 @@
 import asyncio
 import contextlib
 import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
+import structlog
 import uvloop
 
 from ntspool.app.gateway import Gateway
+from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError
+from ntspool.net.system import forbid_core_dumps
 from ntspool.net.systemd import Service
+
+log = structlog.get_logger()
 
 
 def run(path: Path) -> None:
     """Run the gateway of the configuration at `path` until SIGTERM or SIGINT; raises LocalError with what to mend."""
+    forbid_core_dumps()
     uvloop.run(_serve(path))
 
 
@@ -38,6 +42,8 @@ async def _serve(path: Path) -> None:
     told_to_stop = heed_signals(reload)
     try:
         await gateway.start()
+        if os.geteuid() == 0:
+            log.warning("the gateway runs as root, and needs no privilege: give it a user of its own")
         started.set()
         service.ready(gateway.status)
         telling = asyncio.create_task(service.keep_telling(lambda: gateway.status))
@@ -48,16 +54,3 @@ async def _serve(path: Path) -> None:
         for task in reloads:
             task.cancel()
         await gateway.stop()
-
-
-def heed_signals(reload: Callable[[], None]) -> asyncio.Event:
-    """Call `reload` on every SIGHUP from now on, and set the event that is returned on SIGTERM and SIGINT.
-
-    To be called before anything is started: a SIGHUP that came earlier would end the process.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop

@@ -14,7 +14,9 @@ from ntspool.net import authority, enrolment, keystore, turnstile
 from ntspool.net.etcd import EtcdSettings
 from ntspool.net.mirror import Shared
 from ntspool.net.remote import Remote, RemoteStore
+from ntspool.net.secretfile import read_secret
 from ntspool.net.store import FileStore, Store
+from ntspool.wire.secret import NO_SECRET, Secret
 
 BACKENDS = config.SHARED_BACKENDS
 """The entry with the backends, as in backends.yaml, once somebody has taken them in."""
@@ -30,8 +32,6 @@ SHARED = Shared(
     first=keystore.ENTRY,
 )
 """The entries that are the pool's, and not one gateway's own."""
-
-_LONGEST_PASSWORD = 1024
 
 
 def is_shared(declared: config.Config) -> bool:
@@ -50,7 +50,7 @@ def etcd_settings(stated: config.Store) -> EtcdSettings:
         endpoints=stated.etcd,
         prefix=stated.prefix,
         user=stated.user or "",
-        password=_password(stated.password) if stated.password else "",
+        password=_password(stated.password) if stated.password else NO_SECRET,
         tls=_tls(stated),
     )
 
@@ -97,6 +97,8 @@ def _tls(stated: config.Store) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=stated.ca)
         if stated.certificate and stated.key:
+            # Read for its rules only: the standard library wants the file.
+            read_secret(stated.key)
             context.load_cert_chain(stated.certificate, stated.key)
     except OSError as error:
         named = ", ".join(str(each) for each in (stated.ca, stated.certificate, stated.key) if each)
@@ -105,16 +107,11 @@ def _tls(stated: config.Store) -> ssl.SSLContext | None:
     return context
 
 
-def _password(path: Path) -> str:
+def _password(path: Path) -> Secret:
     try:
-        with path.open("rb") as file:
-            text = file.read(_LONGEST_PASSWORD).decode().strip()
-        if path.stat().st_mode & 0o007:
-            raise StateError(f"{path} is open to every user; chmod o= it, and give the user a new password")
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise StateError(f"{path} holds no password: it is not UTF-8") from error
+        text = read_secret(path).reveal().decode().strip()
+    except UnicodeDecodeError:  # no cause: it would hold the password
+        raise StateError(f"{path} holds no password: it is not UTF-8") from None
     if not text:
         raise StateError(f"{path} holds no password: it is empty")
-    return text
+    return Secret(text.encode())

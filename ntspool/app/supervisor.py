@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -14,6 +15,8 @@ FIRST_BACK_OFF = 0.5
 """Seconds before a dead worker is replaced; doubled each time it dies young."""
 
 LONGEST_BACK_OFF = 30.0
+"""Seconds, while others serve."""
+
 _OLD_ENOUGH = 60.0
 
 log = structlog.get_logger()
@@ -22,9 +25,10 @@ log = structlog.get_logger()
 class Supervisor:
     """Keeps one worker process running from when it is made until `finish`.
 
-    `spawn` starts the process on its end of the channel; `count` takes what the worker tells of its work. `open` is how
-    many sessions it has open, `connections` how many to each backend that keeps its own keys, `deaths` how often it
-    ended by itself.
+    `spawn` starts the process on its end of the channel; `count` takes what the worker tells of its work;
+    `wanted_now` tells whether no other worker serves, so that this one must not be long in coming. `open` is how many
+    sessions it has open, `connections` how many to each backend that keeps its own keys, `deaths` how often it ended by
+    itself.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Supervisor:
         spawn: Callable[[socket.socket], Awaitable[asyncio.subprocess.Process]],
         snapshot: Snapshot,
         count: Callable[[Tally], None],
+        wanted_now: Callable[["Supervisor"], bool] = lambda _: False,
     ) -> None:
         self.open = 0
         self.connections: Mapping[str, int] = {}
@@ -41,6 +46,7 @@ class Supervisor:
         self._spawn = spawn
         self._snapshot = snapshot
         self._count = count
+        self._wanted_now = wanted_now
         self._process: asyncio.subprocess.Process | None = None
         self._applied = -1
         self._changed = asyncio.Condition()
@@ -52,6 +58,11 @@ class Supervisor:
     def pid(self) -> int | None:
         """The process id of the worker that runs now, if one does."""
         return self._process.pid if self._process else None
+
+    @property
+    def serves(self) -> bool:
+        """Whether the worker serves."""
+        return self._applied >= 0
 
     def publish(self, snapshot: Snapshot) -> None:
         """Have the worker serve `snapshot`."""
@@ -100,10 +111,19 @@ class Supervisor:
             back_off, deaths = (FIRST_BACK_OFF, 1) if age > _OLD_ENOUGH else (back_off, deaths + 1)
             words = {"worker": self._number, "reason": reason, "deaths": deaths, "replaced_in": back_off}
             log.error("worker died", age=round(age, 1), **words)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._told_to_finish.wait(), back_off)
+            await self._rest(back_off)
             back_off = min(back_off * 2, LONGEST_BACK_OFF)
             if self._told_to_finish.is_set():
+                return
+
+    async def _rest(self, back_off: float) -> None:
+        """Wait before the next worker; not for long if there is no other to serve clients meanwhile."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while (left := began + back_off - loop.time()) > 0 and not self._told_to_finish.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_finish.wait(), min(left, FIRST_BACK_OFF))
+            if self._wanted_now(self):
                 return
 
     async def _run(self) -> str:
@@ -124,7 +144,7 @@ class Supervisor:
                     self._count(news)
                 elif not self._told_to_finish.is_set():
                     await self._note(news.revision)
-            return f"pid {process.pid}, status {await process.wait()}"
+            return f"pid {process.pid}, {_ending(await process.wait())}"
         finally:
             feeding.cancel()
             channel.close()
@@ -155,3 +175,13 @@ class Supervisor:
         async with self._changed:
             self._applied = revision
             self._changed.notify_all()
+
+
+def _ending(status: int) -> str:
+    """Return how a process ended, in words for the log."""
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return f"signal {-status} ({signal.Signals(-status).name})"
+    except ValueError:
+        return f"signal {-status}"

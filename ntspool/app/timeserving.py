@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import stat
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -12,19 +11,22 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from ntspool.app.serve import heed_signals
+from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError, StateError
+from ntspool.net.atomic import remove_forgotten
 from ntspool.net.daemons import keyfile
 from ntspool.net.keserver import KeServer
 from ntspool.net.peertoken import SHORTEST
+from ntspool.net.secretfile import read_secret
 from ntspool.net.servertls import ServerContext, server_context
-from ntspool.net.system import set_up_logs
+from ntspool.net.system import forbid_core_dumps, set_up_logs
 from ntspool.net.timeserver import TimeServer
 from ntspool.net.tls import read_certificate
 from ntspool.pool import ownkeys
 from ntspool.pool.backendke import BackendKe
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.model import LogSettings
+from ntspool.wire.secret import Secret
 
 _LOOK_INTERVAL = 60.0
 
@@ -54,6 +56,7 @@ class TimeServing:
 
 def run(serving: TimeServing) -> None:
     """Serve until SIGTERM or SIGINT; raises LocalError with what to mend."""
+    forbid_core_dumps()
     uvloop.run(_serve(serving))
 
 
@@ -88,7 +91,7 @@ class Desk:
         self._exchanging = exchanging
         self._server = server
         self.context: ServerContext
-        self._tokens: tuple[str, ...]
+        self._tokens: tuple[Secret, ...]
         self._load()
 
     @property
@@ -110,29 +113,24 @@ class Desk:
         self.context, self._tokens = server_context([certificate]), tokens
 
 
-def read_tokens(path: Path) -> tuple[str, ...]:
+def read_tokens(path: Path) -> tuple[Secret, ...]:
     """Return the tokens in a file, one a line; raises StateError, quoting none, when one is no token."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-                raise StateError(f"{path} holds tokens and is accessible to others: chmod o= it")
-            lines = file.read().decode("ascii", "replace").split("\n")
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+    lines = read_secret(path).reveal().decode("ascii", "replace").split("\n")
     for number, line in enumerate(lines, start=1):
         if line and (len(line) < SHORTEST or not all("!" <= each <= "~" for each in line)):
             raise StateError(f"{path}:{number}: expected a token of at least {SHORTEST} printable ASCII characters")
-    return tuple(filter(None, lines))
+    return tuple(Secret(line.encode()) for line in lines if line)
 
 
 def renew(path: Path, now: float) -> None:
     """Put a new key into a key file of ours unless the last is younger than a day; raises StateError."""
+    remove_forgotten(path)
     keys = keyfile.read(path, CookieFormat.NTSPOOL)
     if keys is None and path.exists():
         raise StateError(f"{path} is no key file of ntspool's; move it away to have one made")
     # A file from far in the future was written while the clock was wrong.
     if keys is None or abs(now - path.stat().st_mtime) >= ownkeys.LIFE:
-        keys = ownkeys.following(keys, os.urandom(ownkeys.SECRET_LENGTH))
+        keys = ownkeys.following(keys, Secret(os.urandom(ownkeys.SECRET_LENGTH)))
         keyfile.install(path, CookieFormat.NTSPOOL, keys, now, keyfile.owners_only(path.parent))
 
 

@@ -6,6 +6,7 @@ import gc
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from ntspool.net.handover import Handover
 from ntspool.net.listener import Listener, prepare
 from ntspool.net.session import Outcome, Report
 from ntspool.net.sessionlog import SessionLog
-from ntspool.net.system import set_up_logs
+from ntspool.net.system import raise_descriptor_limit, set_up_logs
+from ntspool.net.tide import Tide
 from ntspool.net.tls import library
 from ntspool.net.upstreams import Upstreams
 from ntspool.pool.counts import SessionCounts
@@ -49,6 +51,7 @@ class Worker:
         self._upstreams = Upstreams(RandomBytes())
         self._told_upstream: Mapping[str, int] = {}
         self._log: SessionLog
+        self._tide = Tide()
         self._rulebook: Rulebook
         self._counts = SessionCounts()
         self._told_open = 0
@@ -103,6 +106,8 @@ class Worker:
         with contextlib.suppress(ConnectionError):
             while True:
                 await asyncio.sleep(TALLY_INTERVAL)
+                self._log.sweep()
+                self._tide.watch(self._listener.open_sessions, time.monotonic())
                 await self._tell()
 
     async def _tell(self) -> None:
@@ -159,6 +164,7 @@ def main() -> None:
     Then comes the state directory, if the worker is to outlive the control process.
     """
     channel, listening, *directory = sys.argv[1:]
+    raise_descriptor_limit()
     descriptors = [int(each) for each in listening.split(",")]
     uvloop.run(_serve(int(channel), descriptors, Path(directory[0]) if directory else None))
 

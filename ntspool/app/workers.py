@@ -133,9 +133,13 @@ class Workers:
         await asyncio.gather(*(self._finish(each, patience) for each in tuple(self._supervisors)))
 
     def _add(self) -> Supervisor:
-        supervisor = Supervisor(next(self._numbers), self._spawn, self._snapshot, self._count)
+        supervisor = Supervisor(next(self._numbers), self._spawn, self._snapshot, self._count, self._wanted_now)
         self._supervisors.append(supervisor)
         return supervisor
+
+    def _wanted_now(self, supervisor: Supervisor) -> bool:
+        """Tell whether a worker that has died must be replaced at once: nobody serves, and one is enough to try."""
+        return supervisor is self._supervisors[0] and not any(each.serves for each in self._supervisors)
 
     async def _finish(self, supervisor: Supervisor, patience: float) -> None:
         await supervisor.finish(patience)

@@ -106,9 +106,9 @@ class _Backends:
     def index(self, name: str) -> int:
         """Return where the backend `name` stands; raises LocalError when that is nowhere, or not the only place."""
         known = [_name(each) for each in self.values]
-        if known.count(name) > 1:
+        if name and known.count(name) > 1:
             raise LocalError(f"{name!r} stands more than once in {self._document.path}; mend that by hand")
-        if name not in known:
+        if not name or name not in known:
             there = ", ".join(filter(None, known))
             raise LocalError(f"there is no backend {name!r} in {self._document.path}; there are {there}")
         return known.index(name)

@@ -1,7 +1,7 @@
 """What must hold of a backend that keeps its own keys, and of what belongs to no other."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cryptography.x509 import load_pem_x509_certificates
@@ -11,6 +11,7 @@ from ntspool.config.yamlfile import Document, Mistake, Place
 from ntspool.errors import StateError
 from ntspool.net.peertoken import read_token
 from ntspool.pool.model import FIXED_KEY
+from ntspool.pool.unreadable import UNREADABLE
 
 _TOKEN = f"expected the path of a file with the token that the backend knows us by, as `cookies: {FIXED_KEY}` needs it"
 
@@ -34,20 +35,17 @@ def check(document: Document, place: Place) -> Iterator[Mistake]:
 
 
 def _token(document: Document, place: Place) -> Iterator[Mistake]:
-    path = _file(document, place)
+    path = _file(document, place, values.secret_path)
     if path is None:
         return
     try:
-        _check_regular(path)
         read_token(path)
     except StateError as error:
         yield document.mistake(place, f"{error}; {_TOKEN}")
-    except OSError as error:
-        yield document.mistake(place, f"{path} cannot be read: {error.strerror}; {_TOKEN}")
 
 
 def _authorities(document: Document, place: Place) -> Iterator[Mistake]:
-    path, wanted = _file(document, place), "expected a PEM file with the certificates of authorities"
+    path, wanted = _file(document, place, values.file_path), "expected a PEM file with the certificates of authorities"
     if path is None:
         return
     try:
@@ -57,16 +55,16 @@ def _authorities(document: Document, place: Place) -> Iterator[Mistake]:
         yield document.mistake(place, f"{error}; {wanted}")
     except OSError as error:
         yield document.mistake(place, f"{path} cannot be read: {error.strerror}; {wanted}")
-    except ValueError:
+    except UNREADABLE:
         yield document.mistake(place, f"{path} holds no certificate in PEM; {wanted}")
 
 
-def _file(document: Document, place: Place) -> Path | None:
+def _file(document: Document, place: Place, parse: Callable[[object, Path], Path]) -> Path | None:
     """Return the path at `place`, None when none is there or it is wrong in itself."""
     if place not in document.lines:
         return None
     try:
-        return values.file_path(document.at(*place), document.folder)
+        return parse(document.at(*place), document.folder)
     except ValueError:
         return None
 

@@ -35,6 +35,11 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return values.file_path(value, folder)
 
 
+def _secret_path(value: object, info: ValidationInfo) -> Path:
+    folder: Path = info.context["folder"]  # type: ignore[index]
+    return values.secret_path(value, folder)
+
+
 def _one_or_many(value: object) -> object:
     """Return a list with `value` alone unless it is a list: `address` takes both."""
     return value if isinstance(value, list) else [value]
@@ -46,7 +51,7 @@ def _default_aeads(stated: dict[str, Any]) -> tuple[Aead, ...]:
 
 
 def _default_life(stated: dict[str, Any]) -> float:
-    return min(values.USUAL_LIFE, stated["rotate"] or values.USUAL_LIFE)
+    return min(values.USUAL_LIFE, stated.get("rotate") or values.USUAL_LIFE)
 
 
 def _default_fast_interval(stated: dict[str, Any]) -> float:
@@ -67,6 +72,7 @@ DnsName = Annotated[str, PlainValidator(values.dns_name)]
 Endpoint = Annotated[values.Endpoint, PlainValidator(values.endpoint)]
 HostAddress = Annotated[Address | str, PlainValidator(values.address)]
 FilePath = Annotated[Path, PlainValidator(_path)]
+SecretPath = Annotated[Path, PlainValidator(_secret_path)]
 AtLeastOne = Annotated[int, PlainValidator(values.at_least_one)]
 
 
@@ -80,7 +86,7 @@ class Certificate(BaseModel, frozen=True, extra="forbid"):
     """One certificate chain and its private key, both PEM files."""
 
     certificate: FilePath = Field(description="the path of a PEM file: the certificate, then its chain")
-    key: FilePath = Field(description="the path of a PEM file with the certificate's private key")
+    key: SecretPath = Field(description="the path of a PEM file with the certificate's private key")
 
 
 class Keys(BaseModel, frozen=True, extra="forbid"):
@@ -91,7 +97,7 @@ class Keys(BaseModel, frozen=True, extra="forbid"):
 
     rotate: Annotated[float | None, PlainValidator(values.rotation)] = 7 * 86400.0
     life: Annotated[float, PlainValidator(values.life)] = Field(default_factory=_default_life)
-    encryption_key: FilePath | None = None
+    encryption_key: SecretPath | None = None
 
 
 class Store(BaseModel, frozen=True, extra="forbid"):
@@ -107,9 +113,9 @@ class Store(BaseModel, frozen=True, extra="forbid"):
     prefix: Annotated[str, PlainValidator(values.prefix)] = "/ntspool/"
     ca: FilePath | None = None
     certificate: FilePath | None = None
-    key: FilePath | None = None
+    key: SecretPath | None = None
     user: Annotated[str | None, PlainValidator(values.user)] = None
-    password: FilePath | None = None
+    password: SecretPath | None = None
 
 
 class Gateway(BaseModel, frozen=True, extra="forbid"):
@@ -167,7 +173,7 @@ class Publish(BaseModel, frozen=True, extra="forbid"):
     """
 
     server: Annotated[values.Endpoint, PlainValidator(values.dns_server)] | None = None
-    key: FilePath | None = None
+    key: SecretPath | None = None
     zone: Annotated[str, PlainValidator(values.dns_name)] = ""
     names: Annotated[tuple[DnsName, ...], Field(description="a list of DNS names")] = ()
     addresses: Annotated[
@@ -214,7 +220,7 @@ class KeyExchange(BaseModel, frozen=True, extra="forbid"):
     host: HostAddress | None = None
     port: Annotated[int, PlainValidator(values.port)] = DEFAULT_KE_PORT
     ca: FilePath | None = None
-    token: FilePath | None = None
+    token: SecretPath | None = None
 
 
 class Backend(BaseModel, frozen=True, extra="forbid"):

@@ -104,7 +104,7 @@ def _listens(document: Document) -> bool:
 
 def _key(document: Document) -> Iterator[Mistake]:
     place = (*_PLACE, "key")
-    path = _value(document, place, lambda value: values.file_path(value, document.folder))
+    path = _value(document, place, lambda value: values.secret_path(value, document.folder))
     if path is not None:
         try:
             read_key(path)

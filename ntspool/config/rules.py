@@ -6,6 +6,7 @@ want to hear of a name used twice in the same breath as of a port out of range.
 
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -260,8 +261,8 @@ def _certificates(document: Document) -> Iterator[Mistake]:
 def _certificate(document: Document, place: Place) -> tuple[Certificate | None, list[Mistake]]:
     """Return what one item of `tls` names, or the mistakes that keep it from being used."""
     paths, wrong = [], []
-    for key in ("certificate", "key"):
-        path = _one(document, (*place, key), lambda value: values.file_path(value, document.folder))
+    for key, parse in (("certificate", values.file_path), ("key", values.secret_path)):
+        path = _one(document, (*place, key), partial(parse, folder=document.folder))
         if path and (problem := _unusable(path)):
             wrong.append(
                 document.mistake((*place, key), f"{path} {problem}; expected a PEM file that this user may read")

@@ -69,6 +69,8 @@ _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}\$?")
 _GROUP = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}|[0-9]{1,9}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")  # file names are made of it
 _ETCD_ENDPOINT = re.compile(r"https?://(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-fA-F:.]{2,45}\]):[1-9][0-9]{0,4}/?")
+# Digits of a key, or the first line of one in PEM: more than a word of a path has.
+_SECRET = re.compile(r"[0-9A-Za-z+=]{16}|-----BEGIN|\n")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._-]{1,64}){1,8}/?")
 _COUNTRY = re.compile(r"[a-z]{2}")  # ISO 3166-1
 _DURATION = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(ms|s|m|h|d)?")
@@ -183,6 +185,8 @@ def endpoint(value: object) -> Endpoint:
 def etcd_endpoint(value: object) -> str:
     """Return the URL of a member of an etcd cluster: its scheme, host and port, and nothing more."""
     wanted = "expected a URL such as https://etcd-1.example.com:2379"
+    if isinstance(value, str) and "@" in value:
+        raise ValueError(f"a URL with a user in it, whose password must not stand here; {wanted}")
     if not isinstance(value, str) or not _ETCD_ENDPOINT.fullmatch(value):
         raise ValueError(f"{show(value)} is not where an etcd listens; {wanted}")
     return value.rstrip("/")
@@ -311,6 +315,23 @@ def file_path(value: object, folder: Path) -> Path:
     if isinstance(value, str) and value and value.isprintable():
         return folder / value
     raise ValueError(f"{show(value)} is not a path; expected one, absolute or relative to {folder}")
+
+
+def secret_path(value: object, folder: Path) -> Path:
+    """Return the path of a file that holds a secret, as `file_path` does; what may be the secret itself is not quoted.
+
+    A file that is there may be named as it likes.
+    """
+    if isinstance(value, str) and _SECRET.search(value) and not _is_there(folder, value):
+        raise ValueError("no such file; expected the path of one that holds the secret, which must not stand here")
+    return file_path(value, folder)
+
+
+def _is_there(folder: Path, value: str) -> bool:
+    try:
+        return value.startswith(CREDENTIAL) or (folder / value).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _credential(value: str) -> Path:

@@ -14,6 +14,7 @@ from ntspool.net.adminroutes import Handler, Routes, errors
 from ntspool.net.system import Where, listen
 
 _MODE = 0o660
+_NOBODY_ELSE = 0o177  # until its mode is set
 _MAX_BODY = 65536
 _READING = ("GET", "HEAD")
 _PATIENCE = 1.0
@@ -49,7 +50,11 @@ class AdminServer:
         path = self._places.path
         runner = await self._run([*self._routes.reading(), *self._routes.acting()], [errors])
         try:
-            await web.UnixSite(runner, str(path)).start()
+            before = os.umask(_NOBODY_ELSE)
+            try:
+                await web.UnixSite(runner, str(path)).start()
+            finally:
+                os.umask(before)
             self._bound = True
             self._admit_group()
             path.chmod(_MODE)

@@ -56,15 +56,15 @@ class Admission:
         """Count a client that is turned away."""
         self._turned_away[why] += 1
 
-    def admit(self, queue: int, accepted: socket.socket, packed: bytes, open_sessions: int) -> Place | None:
+    def admit(self, queue: int, accepted: socket.socket, packed: bytes, *, room: bool) -> Place | None:
         """Let in a client that was accepted from `packed` (4 or 16 bytes), or count it and return None.
 
-        `queue` is the index of the listening socket, `open_sessions` are those that the worker has already.
+        `queue` is the index of the listening socket, `room` tells whether the worker has a place for one more.
         """
         rules, now = self._rules, self._clock()
         if not rules.access.allows(packed):
             verdict: Place | TurnedAway = TurnedAway.DENIED
-        elif open_sessions >= rules.limit:
+        elif not room:
             verdict = TurnedAway.SESSIONS
         # Before the prefixes, which cost more to look at: in overload, what it takes to turn one away is dear.
         elif rules.queue is not None and self._sheds(queue, accepted, now):
@@ -73,7 +73,7 @@ class Admission:
             verdict = self._limits.admit(packed, now)
         return self._counted(verdict)
 
-    def admit_balancer(self, queue: int, accepted: socket.socket, packed: bytes, open_sessions: int) -> bool:
+    def admit_balancer(self, queue: int, accepted: socket.socket, packed: bytes, *, room: bool) -> bool:
         """Tell whether a connection from `packed`, which must be a trusted balancer's, may go on to send its header.
 
         A balancer's connections are those of many clients: its own prefix is under no limit. `admit_behind` the
@@ -82,7 +82,7 @@ class Admission:
         trusted = self._rules.trusted(queue)
         if trusted is None or not trusted.allows(packed):
             self.turn_away(TurnedAway.UNTRUSTED_PROXY)
-        elif open_sessions >= self._rules.limit:
+        elif not room:
             self.turn_away(TurnedAway.SESSIONS)
         elif self._rules.queue is not None and self._sheds(queue, accepted, self._clock()):
             self.turn_away(TurnedAway.OVERLOAD)

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 import aiohttp
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from yarl import URL
 
-from ntspool.errors import RemoteError, ShutOutError, WireError
+from ntspool.errors import RemoteError, ShutOutError, StateError, WireError
 from ntspool.net import agentstate, authority, enrolment
 from ntspool.net import controlmessages as messages
 from ntspool.net.agentstate import Identity
 from ntspool.net.controlmessages import Enrolment, Report
 from ntspool.net.keydesk import Delivery
 from ntspool.net.mutualtls import client_context, stranger_context
+from ntspool.wire.secret import NO_SECRET, Secret
 
 ANSWER_DEADLINE: Final = 15.0
 """Seconds in which a gateway must have answered, those not counted for which it may hold a question open."""
@@ -33,6 +31,7 @@ LONGEST_PAUSE: Final = 60.0
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.5
+_NOTHING = Secret(b"{}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})")
 _BRACKETED = re.compile(r"\[[0-9a-fA-F:.]+\]")
 
@@ -50,7 +49,7 @@ class Gateway:
         host, _, port = text.rpartition(":")
         well_formed = (_HOST.fullmatch(host) or _BRACKETED.fullmatch(host)) and re.fullmatch("[1-9][0-9]{0,4}", port)
         if not well_formed or int(port) > 65535:
-            raise ValueError(f"{text!r} is no gateway; expected HOST:PORT such as gateway.example.com:4461")
+            raise ValueError(f"{text[:300]!r} is no gateway; expected HOST:PORT such as gateway.example.com:4461")
         return cls(host.strip("[]"), int(port))
 
     def __str__(self) -> str:
@@ -61,12 +60,12 @@ class Gateway:
 class _Question:
     method: str
     path: str
-    body: bytes = b""
+    body: Secret = NO_SECRET
     after: str | None = None
     patience: float = 0.0
 
 
-async def enrol(gateways: Sequence[Gateway], token: str, directory: Path) -> str:
+async def enrol(gateways: Sequence[Gateway], token: Secret, directory: Path) -> str:
     """Exchange a token for a certificate and keep it, with the private key, in `directory`; return the backend's name.
 
     The gateways are tried in turn, and remembered for AgentClient. A second enrolment replaces the first. The token
@@ -79,10 +78,10 @@ async def enrol(gateways: Sequence[Gateway], token: str, directory: Path) -> str
 
     async def exchange(gateway: Gateway) -> Identity:
         trusted = await _authority(gateway, pinned)
-        body = Enrolment(token, csr).encode()
+        body = Secret(Enrolment(token, csr).encode())
         answer = await _ask(gateway, client_context(None, trusted), _Question("POST", "/v1/enrol", body))
         certificate = messages.decode_pem(answer, "certificate")
-        backend = _check_issued(certificate, private, trusted)
+        backend = authority.check_issued(certificate, private, trusted)
         names = tuple(map(str, gateways))
         return Identity(backend, names, trusted, private, certificate)
 
@@ -112,7 +111,10 @@ class AgentClient:
     ) -> None:
         self._directory = directory
         self._identity = agentstate.read(directory)
-        self._gateways = list(gateways or map(Gateway.parse, self._identity.gateways))
+        try:
+            self._gateways = list(gateways or map(Gateway.parse, self._identity.gateways))
+        except ValueError as error:
+            raise StateError(f"{directory / agentstate.ENTRY} is damaged: {error}; enrol the agent again") from error
         self._clock = clock
         self._sleep = sleep
         self._chance = chance
@@ -145,7 +147,7 @@ class AgentClient:
 
     async def report(self, revision: str, proved: Sequence[int], failure: str | None) -> None:
         """Tell which key ids of a delivery the daemon was proved to hold, and what does not work, in short words."""
-        await self._tell(_Question("POST", "/v1/report", Report(revision, tuple(proved), failure).encode()))
+        await self._tell(_Question("POST", "/v1/report", Secret(Report(revision, tuple(proved), failure).encode())))
 
     async def renew(self) -> None:
         """Get a new certificate for a new private key, and keep them; raises StateError when they cannot be kept.
@@ -154,11 +156,11 @@ class AgentClient:
         """
         agentstate.check_writable(self._directory)
         private, csr = authority.make_request()
-        question = _Question("POST", "/v1/renew", messages.encode_certificates(csr=csr))
+        question = _Question("POST", "/v1/renew", Secret(messages.encode_certificates(csr=csr)))
 
         async def renewed(gateway: Gateway) -> Identity:
             certificate = messages.decode_pem(await self._ask(gateway, question), "certificate")
-            if _check_issued(certificate, private, self._identity.authority) != self.backend:
+            if authority.check_issued(certificate, private, self._identity.authority) != self.backend:
                 raise WireError("it sent a certificate for another backend")
             return replace(self._identity, private=private, certificate=certificate)
 
@@ -173,13 +175,13 @@ class AgentClient:
         """
 
         async def granted(gateway: Gateway) -> bool:
-            return messages.decode_granted(await self._ask(gateway, _Question("POST", "/v1/turn", b"{}")))
+            return messages.decode_granted(await self._ask(gateway, _Question("POST", "/v1/turn", _NOTHING)))
 
         return await self._call(granted)
 
     async def turn_done(self) -> None:
         """Give the turn back, once the restarted daemon was proved to work."""
-        await self._tell(_Question("POST", "/v1/turn/done", b"{}"))
+        await self._tell(_Question("POST", "/v1/turn/done", _NOTHING))
 
     async def _tell(self, question: _Question) -> None:
         await self._call(lambda gateway: self._ask(gateway, question))
@@ -223,25 +225,7 @@ async def _first_answer(gateways: list[Gateway], ask: Callable[[Gateway], Awaita
 async def _authority(gateway: Gateway, pinned: bytes) -> bytes:
     """Return the authority's certificate (PEM) that has the SHA-256 `pinned`, from somebody not known yet."""
     pem = messages.decode_pem(await _ask(gateway, stranger_context(), _Question("GET", "/v1/ca")), "ca")
-    try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise WireError("it sent no certificate of an authority") from error
-    if authority.fingerprint(certificate) != pinned:
-        raise RemoteError("it is not of the pool that the token names")
-    return certificate.public_bytes(Encoding.PEM)
-
-
-def _check_issued(certificate: bytes, private: bytes, trusted: bytes) -> str:
-    """Return whose agent a new certificate names; raises WireError unless the authority signed it for our key."""
-    try:
-        issued = x509.load_pem_x509_certificate(certificate)
-        issued.verify_directly_issued_by(x509.load_pem_x509_certificate(trusted))
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise WireError("it sent no certificate of the pool's authority") from error
-    if issued.public_key() != load_pem_private_key(private, password=None).public_key():
-        raise WireError("it sent a certificate for another key")
-    return authority.agent_of(issued)
+    return authority.check_pinned(pem, pinned)
 
 
 async def _ask(gateway: Gateway, context: ssl.SSLContext, question: _Question) -> bytes:
@@ -257,7 +241,7 @@ async def _ask(gateway: Gateway, context: ssl.SSLContext, question: _Question) -
             session.request(
                 question.method,
                 url,
-                data=question.body or None,
+                data=question.body.reveal() or None,
                 server_hostname=authority.CONTROL_NAME,
                 allow_redirects=False,
                 headers={"User-Agent": "ntspool"},

@@ -1,13 +1,17 @@
 """What an enrolled agent keeps: who it is, its private key and certificate, and whom it trusts and asks."""
 
 import json
-from dataclasses import dataclass, field
+import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 
 from ntspool.errors import StateError
+from ntspool.net.mutualtls import client_context
 from ntspool.net.store import FileStore
+from ntspool.pool.unreadable import UNREADABLE
+from ntspool.wire.secret import Secret
 
 ENTRY = "identity"
 
@@ -23,13 +27,13 @@ class Identity:
     backend: str
     gateways: tuple[str, ...]
     authority: bytes
-    private: bytes = field(repr=False)
+    private: Secret
     certificate: bytes
 
     @property
-    def pem(self) -> bytes:
-        """Private key and certificate in one text, as TLS takes them. Secret."""
-        return self.private + self.certificate
+    def pem(self) -> Secret:
+        """Private key and certificate in one text, as TLS takes them."""
+        return Secret(self.private.reveal() + self.certificate)
 
     @property
     def expires(self) -> float:
@@ -46,12 +50,15 @@ def read(directory: Path) -> Identity:
         kept = json.loads(held[0])
         if kept["format"] != _FORMAT:
             raise StateError(f"{directory / ENTRY} has format {kept['format']}; this ntspool reads format {_FORMAT}")
-        pems = [kept[name].encode() for name in ("authority", "private", "certificate")]
-        identity = Identity(str(kept["backend"]), tuple(map(str, kept["gateways"])), *pems)
+        trusted, private, certificate = (kept[name].encode() for name in ("authority", "private", "certificate"))
+        gateways = tuple(map(str, kept["gateways"]))
+        identity = Identity(str(kept["backend"]), gateways, trusted, Secret(private), certificate)
         x509.load_pem_x509_certificate(identity.authority)
         x509.load_pem_x509_certificate(identity.certificate)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StateError(f"{directory / ENTRY} is damaged; enrol the agent again") from error
+        client_context(identity.pem, identity.authority)
+    except (*UNREADABLE, ssl.SSLError, KeyError, AttributeError, RecursionError):
+        # What was read may be quoted in these errors, and is secret.
+        raise StateError(f"{directory / ENTRY} is damaged; enrol the agent again") from None
     return identity
 
 
@@ -77,7 +84,7 @@ def _encode(identity: Identity) -> bytes:
         "backend": identity.backend,
         "gateways": identity.gateways,
         "authority": identity.authority.decode(),
-        "private": identity.private.decode(),
+        "private": identity.private.reveal().decode(),
         "certificate": identity.certificate.decode(),
     }
     return json.dumps(kept, indent=1).encode() + b"\n"

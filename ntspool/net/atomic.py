@@ -1,5 +1,6 @@
 """Files that a crash leaves old or new, never torn."""
 
+import glob
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,6 +31,7 @@ def write_atomically(
     Safe in a directory that belongs to somebody less trusted: nothing is written through what is there already.
     `last_check` is called when all is written and only the renaming is left; what it raises leaves `path` as it is.
     """
+    remove_forgotten(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with suppress(FileNotFoundError):
         temporary.unlink()
@@ -42,6 +44,28 @@ def write_atomically(
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def remove_forgotten(path: Path) -> None:
+    """Remove what writers of `path` have left that were killed: it may be as secret as `path`.
+
+    What cannot be removed stays: somebody else may have put it there.
+    """
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = temporary.name.split(".")[-2]
+        if writer.isdecimal() and not _runs(int(writer)):
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _write_new(path: Path, data: bytes, access: Access | None) -> None:

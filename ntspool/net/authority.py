@@ -1,19 +1,21 @@
 """The pool's internal certificate authority: it vouches for agents to gateways and for gateways to agents."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ntspool.errors import ConflictError, StateError, WireError
+from ntspool.errors import ConflictError, RemoteError, StateError, WireError
 from ntspool.net.sealed import Seal
 from ntspool.net.store import Store
+from ntspool.pool.unreadable import UNREADABLE
+from ntspool.wire.secret import Secret
 
 ENTRY = "authority"
 
@@ -42,7 +44,7 @@ class Authority:
     """The authority's certificate and private key; `load_or_create` makes it."""
 
     certificate: x509.Certificate
-    _key: ec.EllipticCurvePrivateKey = field(repr=False)
+    _key: ec.EllipticCurvePrivateKey
 
     @property
     def pem(self) -> bytes:
@@ -68,13 +70,13 @@ class Authority:
         names = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(_AGENT_URI + backend)])
         return self._sign(builder, names, ExtendedKeyUsageOID.CLIENT_AUTH)
 
-    def issue_control(self, now: float) -> bytes:
-        """Return the private key and certificate of a control port, in one PEM text. Secret."""
+    def issue_control(self, now: float) -> Secret:
+        """Return the private key and certificate of a control port, in one PEM text."""
         key = ec.generate_private_key(ec.SECP256R1())
         serial = x509.random_serial_number()
         builder = _builder(CONTROL_NAME, key.public_key(), serial, now, CONTROL_LIFE)
         names = x509.SubjectAlternativeName([x509.DNSName(CONTROL_NAME)])
-        return _private_pem(key) + self._sign(builder, names, ExtendedKeyUsageOID.SERVER_AUTH)
+        return Secret(_private_pem(key) + self._sign(builder, names, ExtendedKeyUsageOID.SERVER_AUTH))
 
     def _sign(
         self, builder: x509.CertificateBuilder, names: x509.SubjectAlternativeName, usage: x509.ObjectIdentifier
@@ -113,18 +115,48 @@ def agent_of(certificate: x509.Certificate) -> str:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except (*UNREADABLE, x509.ExtensionNotFound) as error:
         raise WireError("a certificate names no agent") from error
     if len(uris) != 1 or not uris[0].startswith(_AGENT_URI):
         raise WireError("a certificate names no agent")
     return uris[0].removeprefix(_AGENT_URI)
 
 
-def make_request() -> tuple[bytes, bytes]:
-    """Return a new private key (PEM, secret) and the request (PEM) for its certificate; an agent calls this."""
+def check_pinned(pem: bytes, pinned: bytes) -> bytes:
+    """Return the authority's certificate (PEM) that somebody not known yet sent, if its SHA-256 is `pinned`.
+
+    Raises WireError when it is no certificate, RemoteError when it is another one.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except UNREADABLE as error:
+        raise WireError("it sent no certificate of an authority") from error
+    if fingerprint(certificate) != pinned:
+        raise RemoteError("it is not of the pool that the token names")
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def check_issued(certificate: bytes, private: Secret, trusted: bytes) -> str:
+    """Return whose agent a new certificate names; raises WireError unless the authority signed it for our key.
+
+    All are PEM: what was sent, our private key, and the authority's certificate.
+    """
+    try:
+        issued = x509.load_pem_x509_certificate(certificate)
+        issued.verify_directly_issued_by(x509.load_pem_x509_certificate(trusted))
+        key = issued.public_key()
+    except (*UNREADABLE, InvalidSignature) as error:
+        raise WireError("it sent no certificate of the pool's authority") from error
+    if key != load_pem_private_key(private.reveal(), password=None).public_key():
+        raise WireError("it sent a certificate for another key")
+    return agent_of(issued)
+
+
+def make_request() -> tuple[Secret, bytes]:
+    """Return a new private key (PEM) and the request (PEM) for its certificate; an agent calls this."""
     key = ec.generate_private_key(ec.SECP256R1())
     csr = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(key, SHA256())
-    return _private_pem(key), csr.public_bytes(Encoding.PEM)
+    return Secret(_private_pem(key)), csr.public_bytes(Encoding.PEM)
 
 
 def read_csr(csr: bytes) -> ec.EllipticCurvePublicKey:
@@ -139,7 +171,7 @@ def read_csr(csr: bytes) -> ec.EllipticCurvePublicKey:
             raise WireError("a certificate is requested for a key that is not P-256")
         if not request.is_signature_valid:
             raise WireError("a certificate request is not signed by its own key")
-    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise WireError("a certificate request is malformed") from error
     return key
 
@@ -148,9 +180,10 @@ def _decode(data: bytes) -> Authority:
     try:
         key = load_pem_private_key(data, password=None)
         certificate = x509.load_pem_x509_certificate(data)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        certified = certificate.public_key()
+    except UNREADABLE as error:
         raise StateError("the pool's authority is damaged; restore it from a backup") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certified:
         raise StateError("the pool's authority is damaged: key and certificate differ; restore it from a backup")
     return Authority(certificate, key)
 

@@ -1,16 +1,19 @@
 """Frames between the control process and a worker, over a socket pair that nobody else can reach."""
 
 import asyncio
+import copyreg
 import pickle
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO
+from typing import Any, Final
 
 from ntspool.net.upstreams import Trouble
 from ntspool.pool.counts import SessionCounts
 from ntspool.pool.limits import TurnedAway
 from ntspool.pool.upstreamcounts import UpstreamCounts
+from ntspool.wire.secret import Secret
 
 _LENGTH = 4
 
@@ -47,6 +50,10 @@ class Tally:
     upstream: UpstreamTally | None = None
 
 
+_TO_BE_PICKLED: Final[Mapping[Any, Any]] = {**copyreg.dispatch_table, Secret: lambda each: (Secret, (each.reveal(),))}
+"""How values go over the pair, to which alone secrets may go."""
+
+
 class Channel:
     """One end of the pair: sends and receives whole values.
 
@@ -68,7 +75,7 @@ class Channel:
         if self._writer.is_closing():
             # uvloop would raise RuntimeError.
             raise ConnectionResetError
-        frame = pickle.dumps(value)
+        frame = _pickled(value)
         self._writer.write(len(frame).to_bytes(_LENGTH, "big") + frame)
         await self._writer.drain()
 
@@ -83,3 +90,11 @@ class Channel:
     def close(self) -> None:
         """Close this end; the other end's `receive` returns None."""
         self._writer.close()
+
+
+def _pickled(value: object) -> bytes:
+    frame = BytesIO()
+    pickler = pickle.Pickler(frame)
+    pickler.dispatch_table = _TO_BE_PICKLED
+    pickler.dump(value)
+    return frame.getvalue()

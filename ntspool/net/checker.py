@@ -1,24 +1,23 @@
 """Keeps bad backends out, and knows what each may be minted under: probes every address as a client would use it."""
 
 import asyncio
-import random
 import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 import structlog
 
 from ntspool.net.checklog import CheckLog
 from ntspool.net.checksettings import CheckSettings
-from ntspool.net.checkstatus import Probed, Status
+from ntspool.net.checkstatus import Probed, Status, status_of
 from ntspool.net.clocks import SteadyClock, keep_stamping
-from ntspool.net.probe import Finding, Result
+from ntspool.net.probe import Result
 from ntspool.net.probers import prober_for
+from ntspool.net.schedule import Schedule
+from ntspool.net.watch import Watch
 from ntspool.pool import proofs
 from ntspool.pool.causes import Cause, Failure
-from ntspool.pool.fleet import Condition, Fleet, Mode, Target
+from ntspool.pool.fleet import Condition, Fleet, Mode, Target, targets_of
 from ntspool.pool.health import RAMP_STEPS, State
 from ntspool.pool.keyring import Epoch, Keyring
 from ntspool.pool.model import Address, Backend, FixedKey, UpAddress
@@ -32,23 +31,9 @@ PARALLEL = 128
 RESTING = "MAINT"
 """HAProxy's word for the state of an address that is not probed."""
 
+_BROKE = Failure(Cause.MALFORMED, "the probe broke")
+
 log = structlog.get_logger()
-
-
-@dataclass
-class _Watch:
-    """The bookkeeping of one target."""
-
-    backend: Backend
-    proof: Proof
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-    checked: float | None = None
-    answered: float | None = None
-    probes: int = 0
-    failures: int = 0
-    causes: Counter[Cause] = field(default_factory=Counter)
-    behind: Failure | None = None
 
 
 class Checker:
@@ -56,9 +41,9 @@ class Checker:
 
     `on_change` is called whenever what clients may be given changed: an address or an AEAD of it went UP or DOWN, got
     more of its weight, began or ceased to accept an epoch, or mints under another. `keyring` and `settings` may be
-    replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against, and that
-    proofs are dated by: a step of the other one makes no cookie older.
-    `probes` counts those that have ended; `observer` is told of each.
+    replaced at any time. `clock` returns Unix seconds; `steady` is the clock that offsets are measured against, and
+    that proofs are dated by: a step of the other one makes no cookie older. `probes` counts those that have ended;
+    `observer` is told of each.
     """
 
     def __init__(
@@ -80,10 +65,11 @@ class Checker:
         self._on_change = on_change
         self._fleet = Fleet(settings.fleet_rules)
         self._log = CheckLog(self._fleet)
-        self._watched: dict[Target, _Watch] = {}
-        self._resting: dict[Target, _Watch] = {}
+        self._watched: dict[Target, Watch] = {}
+        self._resting: dict[Target, Watch] = {}
         self._reports: dict[str, str | None] = {}
         self._turn = asyncio.Semaphore(PARALLEL)
+        self._schedule = Schedule(self._probe, self._note, lambda target: self._settings.pause(self._fleet[target]))
         self._watching = asyncio.Lock()
         self._stamping: socket.socket | None = None
 
@@ -120,25 +106,24 @@ class Checker:
         """
         self._stamping = self._stamping or keep_stamping()
         async with self._watching:
-            every = {target: backend for backend in backends for target in _targets(backend)}
+            every = {target: backend for backend in backends for target in targets_of(backend)}
             wanted = {target: backend for target, backend in every.items() if backend.name not in resting}
             known = self._resting | self._watched
-            self._resting = {
-                target: _Watch(backend, known[target].proof if target in known else Proof(seen=self._steady()))
+            begun = {
+                target: Watch(backend, known[target].proof if target in known else Proof(seen=self._steady()))
                 for target, backend in every.items()
-                if target not in wanted
+                if target not in wanted or target not in self._watched
             }
+            self._resting = {target: watch for target, watch in begun.items() if target not in wanted}
             await self._forget(wanted)
             for target in wanted.keys() & self._watched.keys():
                 watch, before = self._watched[target], self._watched[target].backend
                 watch.backend = wanted[target]
                 if set(watch.backend.aeads) - set(before.aeads):
-                    watch.hurry.set()
-            fresh = {target: backend for target, backend in wanted.items() if target not in self._watched}
-            for target, backend in fresh.items():
-                proof = known[target].proof if target in known else Proof(seen=self._steady())
-                self._watched[target] = _Watch(backend, proof)
-            await self._begin(list(fresh))
+                    self._schedule.hurry(target)
+            fresh = {target: watch for target, watch in begun.items() if target in wanted}
+            self._watched |= fresh
+            await self._schedule.begin(list(fresh))
 
     async def stop(self) -> None:
         """End every probe."""
@@ -149,9 +134,9 @@ class Checker:
 
     def hurry(self, name: str) -> None:
         """Probe a backend now rather than when its turn comes: it may have new keys."""
-        for target, watch in self._watched.items():
+        for target in self._watched:
             if target.backend == name:
-                watch.hurry.set()
+                self._schedule.hurry(target)
 
     def report(self, name: str, failure: str | None) -> None:
         """Take note of what a backend's agent says, None for all well, and see for ourselves at once.
@@ -180,13 +165,13 @@ class Checker:
                 tuple(aead for aead in backend.aeads if (check := checks.get(aead)) and check.up),
                 backend.weight * self._fleet.share(target, now),
             )
-            for target in _targets(backend)
+            for target in targets_of(backend)
             if self._is_up(target) and (checks := self._fleet[target].aeads)
         )
 
     def mint_epoch(self, backend: Backend) -> Epoch | None:
         """Return the epoch to mint under for a backend, None if it is not UP or proved none."""
-        up = [self._watched[target].proof for target in _targets(backend) if self._is_up(target)]
+        up = [self._watched[target].proof for target in targets_of(backend) if self._is_up(target)]
         return proofs.mint_epoch(self.keyring, up)
 
     def proofs(self) -> Iterator[tuple[Backend, Address, str, Proof]]:
@@ -205,29 +190,14 @@ class Checker:
         """Yield all that is known of every address that is watched, in the order of names."""
         now = self._steady()
         for target in sorted(self._watched, key=lambda each: (each.backend, str(each.address), each.port)):
-            watch, condition = self._watched[target], self._fleet[target]
-            yield Status(
-                backend=watch.backend,
-                address=target.address,
-                condition=condition,
-                shown=condition.health.describe(self._settings.rules),
-                share=self._fleet.share(target, now),
-                proof=watch.proof,
-                keys=self._behind(target),
-                offset=self._fleet.offset(target),
-                checked=watch.checked,
-                answered=watch.answered,
-                probes=watch.probes,
-                failures=watch.failures,
-                causes=dict(watch.causes),
-                reported=self._reports.get(target.backend),
-            )
+            watch, reported = self._watched[target], self._reports.get(target.backend)
+            yield status_of(target, watch, self._fleet, now, keys=self._behind(target), reported=reported)
 
     async def probe(self, backend: Backend) -> list[Probed]:
         """Probe every address of a backend now; what is found decides as any probe does, unless the backend rests."""
         known = self._resting | self._watched
-        targets = [target for target in _targets(backend) if target in known]
-        results = await asyncio.gather(*(self._probe(target, known[target]) for target in targets))
+        targets = [target for target in targets_of(backend) if target in known]
+        results = await asyncio.gather(*map(self._probe, targets))
         for target, result in zip(targets, results, strict=True):
             self._note(target, result)
         return [
@@ -259,48 +229,18 @@ class Checker:
         return health.up and health.against < self._settings.rules.fall
 
     async def _forget(self, kept: Mapping[Target, Backend]) -> None:
-        gone = [self._watched.pop(target) for target in list(self._watched) if target not in kept]
-        tasks = [watch.task for watch in gone if watch.task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        gone = self._watched.keys() - kept.keys()
+        for target in gone:
+            del self._watched[target]
+        await self._schedule.end(gone)
         self._fleet.keep({target: backend.aeads for target, backend in kept.items()})
 
-    async def _begin(self, fresh: Sequence[Target]) -> None:
-        """Probe every new target once, then begin to do so for ever, spread evenly over the interval."""
-        results = await asyncio.gather(*(self._probe(target, self._watched[target]) for target in fresh))
-        # All votes first: the first backend that answers is not the only clock for ever.
-        for target, result in zip(fresh, results, strict=True):
-            self._note(target, result)
-        # Some may be forgotten by now: `stop` does not wait for probes.
-        left = [target for target in fresh if target in self._watched]
-        for place, target in enumerate(left, 1):
-            first = self._settings.pause(self._fleet[target]) * place / len(left)
-            self._watched[target].task = asyncio.create_task(self._keep_probing(target, first))
-
-    async def _keep_probing(self, target: Target, pause: float) -> None:
-        loop, hurry = asyncio.get_running_loop(), self._watched[target].hurry
-        due = loop.time() + pause
-        while True:
-            try:
-                async with asyncio.timeout_at(due):
-                    await hurry.wait()
-            except TimeoutError:
-                pass
-            hurry.clear()
-            began = loop.time()
-            try:
-                self._note(target, await self._probe(target, self._watched[target]))
-            except Exception:
-                # Who is not probed any more would keep its state for ever.
-                log.exception("probe broke", backend=target.backend, address=str(target.address))
-            # Jitter keeps the probes of many backends, and of many gateways, from falling into step.
-            pause = self._settings.pause(self._fleet[target]) * random.uniform(0.9, 1.0)  # noqa: S311  -- no secret
-            due = began + pause
-
-    async def _probe(self, target: Target, watch: _Watch) -> Result | None:
-        """Probe once and take the measurement; None when there was no socket for it."""
+    async def _probe(self, target: Target) -> Result | None:
+        """Probe once and take the measurement; None when there was no socket for it, or it is watched no more."""
         async with self._turn:
+            watch = self._watched.get(target) or self._resting.get(target)
+            if watch is None:
+                return None
             prober = prober_for(
                 target,
                 watch.backend.aeads,
@@ -317,6 +257,10 @@ class Checker:
                 # No socket to be had is our own trouble, and says nothing about the backend.
                 log.error("probe not sent", backend=target.backend, reason=error.strerror)
                 return None
+            except Exception:
+                # A mistake of ours, but an answer brought it about: neither a start nor other backends pay for it.
+                log.exception("probe broke", backend=target.backend, address=str(target.address))
+                return Result(dict.fromkeys(watch.backend.aeads, _BROKE), (), None, {})
         if result.sample and target in self._watched:
             self._fleet.measure(target, result.sample, good=None in result.outcomes.values())
         return result
@@ -325,10 +269,7 @@ class Checker:
         watch = self._watched.get(target)
         if result is None or watch is None:
             return
-        standing = proofs.standing(watch.proof)
-        for finding in result.findings:
-            self._prove(watch, finding)
-        if proofs.standing(watch.proof) != standing:
+        if watch.prove(result.findings, self._keyring, self._steady()):
             self._on_change()
         # Its AEADs may have been changed while the answer was under way.
         outcomes = {aead: failure for aead, failure in result.outcomes.items() if aead in watch.backend.aeads}
@@ -338,17 +279,12 @@ class Checker:
             outcomes = {aead: failure or lie for aead, failure in outcomes.items()}
         self._log.vote()
         past = Past(watch.checked, before.health.up, self._settings.pause(before))
-        watch.checked = self._clock()
-        watch.probes += 1
+        ended = self._clock()
+        watch.count(outcomes, ended)
         self.probes += 1
-        if None in outcomes.values():
-            watch.answered = watch.checked
-        else:
-            watch.causes.update({failure.cause for failure in outcomes.values() if failure})
-            watch.failures += 1
         if self._observer:
             truth = self._fleet.ballot.truth
-            bearings = Bearings(watch.checked, ahead, truth.middle if truth else None)
+            bearings = Bearings(ended, ahead, truth.middle if truth else None)
             self._observer(observed(target, outcomes, result.sample, bearings, past))
         self._settle(target, outcomes)
         if (behind := self._behind(target)) != watch.behind:
@@ -357,16 +293,6 @@ class Checker:
 
     def _behind(self, target: Target) -> Failure | None:
         return proofs.behind(self._watched[target].proof, self._keyring) if self._is_up(target) else None
-
-    def _prove(self, watch: _Watch, finding: Finding) -> None:
-        # The keyring may have been replaced while the answer was under way.
-        if finding.epoch not in self._keyring.epochs:
-            return
-        number, now = finding.epoch.number, self._steady()
-        if finding.accepted:
-            watch.proof = proofs.accepted(watch.proof, number, finding.mints, self._keyring, now)
-        else:
-            watch.proof = proofs.refused(watch.proof, number, self._keyring, now)
 
     def _settle(self, target: Target, outcomes: Mapping[Aead, Failure | None]) -> None:
         """Let the fleet decide what was found, and tell whoever must know."""
@@ -384,12 +310,6 @@ class Checker:
         loop, whole = asyncio.get_running_loop(), self._settings.slow_start
         for step in range(1, RAMP_STEPS + 1 if whole else 0):
             loop.call_later(whole * step / RAMP_STEPS, self._on_change)
-
-
-def _targets(backend: Backend) -> list[Target]:
-    return [
-        Target(backend.name, address, backend.port, backend.cookies, backend.key_group) for address in backend.addresses
-    ]
 
 
 def _usable(condition: Condition) -> tuple[object, ...]:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ntspool.net.probe import Result
+from ntspool.net.watch import Watch
 from ntspool.pool.causes import Cause, Failure
-from ntspool.pool.fleet import Condition
+from ntspool.pool.fleet import Condition, Fleet, Target
 from ntspool.pool.model import Address, Backend
 from ntspool.pool.proofs import Proof
 
@@ -35,6 +36,29 @@ class Status:
     failures: int
     causes: Mapping[Cause, int]
     reported: str | None
+
+
+def status_of(
+    target: Target, watch: Watch, fleet: Fleet, now: float, *, keys: Failure | None, reported: str | None
+) -> Status:
+    """Put together what is known of a target; `now` is on the fleet's clock."""
+    condition = fleet[target]
+    return Status(
+        backend=watch.backend,
+        address=target.address,
+        condition=condition,
+        shown=condition.health.describe(fleet.rules.rules),
+        share=fleet.share(target, now),
+        proof=watch.proof,
+        keys=keys,
+        offset=fleet.offset(target),
+        checked=watch.checked,
+        answered=watch.answered,
+        probes=watch.probes,
+        failures=watch.failures,
+        causes=dict(watch.causes),
+        reported=reported,
+    )
 
 
 @dataclass(frozen=True, slots=True)

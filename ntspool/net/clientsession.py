@@ -7,6 +7,7 @@ from ntspool.net.clienttls import ClientEnd
 from ntspool.pool.cookies import Association
 from ntspool.wire.exchange import EXPORTER_LABEL, ClientExchange, exporter_contexts
 from ntspool.wire.messages import Refusal, Request, Response
+from ntspool.wire.secret import Secret
 
 
 class ClientSession:
@@ -57,7 +58,7 @@ class ClientSession:
             return None
         aead = self.reply.aead
         c2s, s2c = (
-            self.tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each)
+            Secret(self.tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each))
             for each in exporter_contexts(aead, compliant_128gcm=self.reply.compliant_128gcm)
         )
         return Association(aead, c2s, s2c)

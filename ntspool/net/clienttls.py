@@ -4,18 +4,13 @@ from functools import lru_cache
 from ipaddress import ip_address
 
 import service_identity
-from cryptography.x509 import (
-    Certificate,
-    DNSName,
-    DuplicateExtension,
-    SubjectAlternativeName,
-    UnsupportedGeneralNameType,
-)
+from cryptography.x509 import Certificate, DNSName, SubjectAlternativeName
 from OpenSSL import SSL
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from ntspool.errors import RemoteError, WireError
 from ntspool.net.tls import ALPN_NTSKE, describe_refusal
+from ntspool.pool.unreadable import UNREADABLE
 
 _READ_SIZE = 16384
 _FLIGHT = 65536
@@ -75,7 +70,10 @@ class ClientEnd:
             return b""
 
     def _check_name(self) -> None:
-        certificate = self.tls.get_peer_certificate(as_cryptography=True)
+        try:
+            certificate = self.tls.get_peer_certificate(as_cryptography=True)
+        except UNREADABLE as error:
+            raise RemoteError("the server's certificate cannot be read") from error
         if certificate is None or not covers_name(certificate, self._name):
             raise RemoteError(f"the server's certificate is not for {self._name}")
 
@@ -86,7 +84,7 @@ def covers_name(certificate: Certificate, name: str) -> bool:
     try:
         # What OpenSSL takes for names may still be none: an authority signs what it likes.
         names = certificate.extensions
-    except (ValueError, DuplicateExtension, UnsupportedGeneralNameType):
+    except UNREADABLE:
         return False
     try:
         (verify_certificate_ip_address if is_address(name) else verify_certificate_hostname)(certificate, name)

@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 from ntspool.net.geo import Places
 from ntspool.net.servertls import ServerContext
-from ntspool.net.session import Report, Session
+from ntspool.net.session import Outcome, Report, Session
 from ntspool.pool.limits import Place
 from ntspool.pool.model import SessionRules
 from ntspool.pool.negotiation import Answer, Deferred, Negotiator
+
+MOST_UNHEARD = 16384
+"""Bytes that a client may send when it has been told to go, or waits for its answer; 24 are usual, for its farewell."""
 
 _READ_SIZE = 4096
 _FETCHED = 8192
@@ -82,6 +85,7 @@ class Connection:
         "_rulebook",
         "_session",
         "_socket",
+        "_unheard",
         "client",
         "closed",
         "deadline",
@@ -97,6 +101,7 @@ class Connection:
         self._out = b""
         self._blocked = False
         self._give_up: Callable[[], object] | None = None
+        self._unheard = 0
         self.client = client
         self.place = place
         self.deadline = client.began + rulebook.rules.timeout
@@ -107,6 +112,11 @@ class Connection:
     def report(self) -> Report | None:
         """How the session went, None if the client has said nothing."""
         return self._session.report if self._session else None
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the client has said a whole ClientHello, as an honest one does at once, or what is none."""
+        return self._session is not None and self._session.greeted
 
     def handle(self, events: int) -> None:
         """Take what the client has sent, and send what it could not take before."""
@@ -131,6 +141,15 @@ class Connection:
         elif len(data) < _READ_SIZE and (not data or events & select.EPOLLHUP):
             # Both sides have ended their streams, and nothing is unread.
             self.close()
+        else:
+            self._ignore(data)
+
+    def make_room(self) -> None:
+        """End the connection because others need its place: as before TLS, so that the client soon comes again."""
+        if self._session is not None and not self._session.finished:
+            self._session.report.outcome = Outcome.TIMEOUT
+            self._session.report.reason = "its place was needed"
+        self.close()
 
     def expire(self) -> None:
         """End the connection because its deadline has passed."""
@@ -156,6 +175,7 @@ class Connection:
 
     def _receive(self, session: Session, data: bytes) -> None:
         if session.deferred is not None:
+            self._ignore(data)
             return
         answer = session.receive_data(data)
         if session.established and session.report.handshake is None:
@@ -171,6 +191,12 @@ class Connection:
         # Most clients hold their request back until the end of their handshake is acknowledged (Nagle's algorithm).
         # Without session tickets nothing of ours carries that ACK, and the kernel would delay it by 40 ms.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def _ignore(self, data: bytes) -> None:
+        """Take note of what nobody listens to: read without end, it would cost the others their turns."""
+        self._unheard += len(data)
+        if self._unheard > MOST_UNHEARD:
+            self.close()
 
     def _resume(self, answer: Answer) -> None:
         """Take the answer that was deferred; it is sent when the epoll set says so, as whoever handles that expects."""

@@ -22,6 +22,7 @@ from ntspool.net.mutualtls import server_context
 from ntspool.net.sealed import Seal
 from ntspool.net.store import Store
 from ntspool.net.system import listen
+from ntspool.wire.secret import Secret
 
 HEAR_DEADLINE: Final = 5.0
 """Seconds in which a new peer must have finished its TLS handshake and sent its whole request."""
@@ -242,14 +243,14 @@ class ControlServer:
             reply = Reply(413)
         else:
             after = request.query.get("after")
-            call = Call(request.method, request.path, after, _certificate(request), body, peer)
+            call = Call(request.method, request.path, after, _certificate(request), Secret(body), peer)
             reply = await self._calls.answer(call, lambda: setattr(connection, "trusted", True))
         return _response(reply)
 
 
 def _response(reply: Reply) -> web.Response:
     """Return a response that ends its connection: one request each, and nobody stays without being looked at again."""
-    response = web.Response(status=reply.status, body=reply.body or None, headers={"Server": "ntspool"})
+    response = web.Response(status=reply.status, body=reply.body.reveal() or None, headers={"Server": "ntspool"})
     response.content_type = "application/json"
     response.force_close()
     return response

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -16,6 +16,7 @@ from ntspool.net import enrolment, turnstile
 from ntspool.net.authority import Authority, agent_of, read_csr
 from ntspool.net.keydesk import AgentReport, KeyDesk
 from ntspool.net.store import Store
+from ntspool.wire.secret import NO_SECRET, Secret
 
 CALLS_AT_ONCE: Final = 8
 """Calls of one backend that may be under way; an agent has one or two, and those that its last life left behind."""
@@ -31,7 +32,7 @@ class Call:
     path: str
     after: str | None
     certificate: bytes | None
-    body: bytes = field(repr=False)
+    body: Secret
     peer: str
 
 
@@ -40,7 +41,7 @@ class Reply:
     """An HTTP status and a JSON object, or nothing."""
 
     status: int
-    body: bytes = field(default=b"", repr=False)
+    body: Secret = NO_SECRET
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Calls:
 
     async def _answer(self, call: Call, trust: Callable[[], None]) -> Reply:
         if (call.method, call.path) == ("GET", "/v1/ca"):
-            return Reply(200, messages.encode_certificates(ca=self._authority.pem))
+            return Reply(200, Secret(messages.encode_certificates(ca=self._authority.pem)))
         if (call.method, call.path) == ("POST", "/v1/enrol"):
             return await self._enrol(call)
         caller = self._caller(call)
@@ -142,14 +143,14 @@ class Calls:
             raise RemoteError(f"the certificate of {caller.backend} was revoked, or replaced long since")
 
     async def _enrol(self, call: Call) -> Reply:
-        asked = messages.decode_enrolment(call.body)
+        asked = messages.decode_enrolment(call.body.reveal())
         now, serial = self._clock(), x509.random_serial_number()
         # A request that cannot be signed must not use up the token.
         read_csr(asked.csr)
         backend = await asyncio.to_thread(enrolment.redeem, self._store, asked.token, serial, now)
         certificate = self._authority.sign_agent(asked.csr, backend, serial, now)
         log.info("agent enrolled", backend=backend, peer=call.peer, serial=f"{serial:x}")
-        return Reply(200, messages.encode_certificates(certificate=certificate, ca=self._authority.pem))
+        return Reply(200, Secret(messages.encode_certificates(certificate=certificate, ca=self._authority.pem)))
 
     async def _keyring(self, caller: _Caller, call: Call) -> Reply:
         cut = asyncio.get_running_loop().create_future()
@@ -166,29 +167,29 @@ class Calls:
         if delivery is None:
             return Reply(204)
         log.info("keys fetched", backend=caller.backend, peer=call.peer, revision=delivery.revision)
-        return Reply(200, messages.encode_delivery(caller.backend, delivery))
+        return Reply(200, Secret(messages.encode_delivery(caller.backend, delivery)))
 
     async def _report(self, caller: _Caller, call: Call) -> Reply:
-        told = messages.decode_report(call.body)
+        told = messages.decode_report(call.body.reveal())
         self._desk.record(caller.backend, AgentReport(self._clock(), told.revision, told.proved, told.failure))
         note = log.info if told.failure is None else log.warning
         note("agent reports", backend=caller.backend, proved=told.proved, failure=told.failure)
         return Reply(204)
 
     async def _renew(self, caller: _Caller, call: Call) -> Reply:
-        csr = messages.decode_pem(call.body, "csr")
+        csr = messages.decode_pem(call.body.reveal(), "csr")
         read_csr(csr)
         now, serial = self._clock(), x509.random_serial_number()
         await asyncio.to_thread(enrolment.add_certificate, self._store, caller.backend, caller.serial, serial, now)
         certificate = self._authority.sign_agent(csr, caller.backend, serial, now)
         log.info("agent's certificate renewed", backend=caller.backend, serial=f"{serial:x}")
-        return Reply(200, messages.encode_certificates(certificate=certificate))
+        return Reply(200, Secret(messages.encode_certificates(certificate=certificate)))
 
     async def _turn(self, caller: _Caller, _call: Call) -> Reply:
         granted = await asyncio.to_thread(turnstile.ask, self._store, caller.backend, self._clock())
         if granted:
             log.info("turn to restart granted", backend=caller.backend)
-        return Reply(200, messages.encode_granted(granted=granted))
+        return Reply(200, Secret(messages.encode_granted(granted=granted)))
 
     async def _turn_done(self, caller: _Caller, _call: Call) -> Reply:
         await asyncio.to_thread(turnstile.give_back, self._store, caller.backend, self._clock())
@@ -196,4 +197,4 @@ class Calls:
 
 
 def _error(status: int, words: str) -> Reply:
-    return Reply(status, json.dumps({"error": words}).encode())
+    return Reply(status, Secret(json.dumps({"error": words}).encode()))

@@ -6,13 +6,14 @@ Every function that reads raises WireError, and quotes nothing of what it read.
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from ntspool.errors import WireError
 from ntspool.net.keydesk import Delivery
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.keyfiles import KeySet
+from ntspool.wire.secret import Secret
 
 MAX_LENGTH: Final = 16384
 """Bytes; a longer message is refused unread."""
@@ -31,12 +32,12 @@ POLL: Final = 50.0
 class Enrolment:
     """A token and the request (PEM) for a certificate."""
 
-    token: str = field(repr=False)
+    token: Secret
     csr: bytes
 
     def encode(self) -> bytes:
         """Return the message. Secret."""
-        return _object(token=self.token, csr=self.csr.decode())
+        return _object(token=self.token.reveal().decode(), csr=self.csr.decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def encode_certificates(**pems: bytes) -> bytes:
 
 def encode_delivery(backend: str, delivery: Delivery) -> bytes:
     """Return the message of a delivery. Secret."""
-    keys = [{"id": key.id, "secret": base64.b64encode(key.secret).decode()} for key in delivery.keys.keys]
+    keys = [{"id": key.id, "secret": base64.b64encode(key.secret.reveal()).decode()} for key in delivery.keys.keys]
     return _object(
         revision=delivery.revision,
         backend=backend,
@@ -78,7 +79,7 @@ def encode_granted(*, granted: bool) -> bytes:
 def decode_enrolment(data: bytes) -> Enrolment:
     """Read an Enrolment."""
     message = _read(data)
-    return Enrolment(_text(message, "token"), _text(message, "csr").encode())
+    return Enrolment(Secret(_text(message, "token").encode()), _text(message, "csr").encode())
 
 
 def decode_pem(data: bytes, name: str) -> bytes:
@@ -117,7 +118,7 @@ def decode_granted(data: bytes) -> bool:
 def _key(value: object, cookies: CookieFormat) -> ServerKey:
     if not isinstance(value, dict):
         raise WireError("a key is no object")
-    secret = base64.b64decode(_text(value, "secret"), validate=True)
+    secret = Secret(base64.b64decode(_text(value, "secret"), validate=True))
     if len(secret) != SERVER_AEAD[cookies].key_length:
         raise WireError("a key has the wrong length")
     return ServerKey(_whole(value.get("id")), secret)

@@ -18,6 +18,7 @@ from ntspool.errors import ConflictError, LocalError, RemoteError, StateError
 from ntspool.net import authority
 from ntspool.net.sealed import Seal
 from ntspool.net.store import Store
+from ntspool.wire.secret import Secret
 
 ENTRY = "agents"
 
@@ -30,7 +31,7 @@ TOKEN_RANDOM: Final = 16
 CERTIFICATES: Final = 4
 """Certificates of one backend that are good at the same time; a newer one puts the oldest out of use."""
 
-_PREFIX = "ntspool1-"
+_PREFIX = b"ntspool1-"
 _HASH_LENGTH = 32
 _FORMAT = 1
 # Conflicts come from other processes that write the same entry; so many in a row do not.
@@ -61,11 +62,11 @@ class Roster:
         """Tell whether this certificate of a backend's agent was issued and not revoked since."""
         return serial in self.agents.get(backend, {})
 
-    def with_token(self, text: str, token: Token) -> "Roster":
+    def with_token(self, text: Secret, token: Token) -> "Roster":
         """Return the roster with a new token."""
         return replace(self, tokens={**self.tokens, _digest(text): token})
 
-    def redeem(self, text: str, serial: int, expires: float, now: float) -> tuple["Roster", str]:
+    def redeem(self, text: Secret, serial: int, expires: float, now: float) -> tuple["Roster", str]:
         """Return the roster after a token was used for the certificate `serial`, and the backend that it is for.
 
         Raises RemoteError with the reason, which is for the log only, when the token is not good.
@@ -103,19 +104,20 @@ class Roster:
 
 def create_token(
     store: Store, backend: str, now: float, life: float, random: Callable[[int], bytes], *, seal: Seal | None = None
-) -> str:
-    """Return a new token for a backend's agent, good once and for `life` seconds from Unix time `now`. Secret.
+) -> Secret:
+    """Return a new token for a backend's agent, good once and for `life` seconds from Unix time `now`.
 
     `random` is os.urandom outside tests. The authority is made when there is none yet. Raises StateError.
     """
     pinned = authority.load_or_create(store, now, seal).fingerprint
-    text = _PREFIX + base64.urlsafe_b64encode(random(TOKEN_RANDOM) + pinned).decode()
+    text = Secret(_PREFIX + base64.urlsafe_b64encode(random(TOKEN_RANDOM) + pinned))
     _change(store, now, lambda roster: (roster.with_token(text, Token(backend, now + life)), None))
     return text
 
 
-def pinned_authority(text: str) -> bytes:
+def pinned_authority(token: Secret) -> bytes:
     """Return the SHA-256 of the authority's certificate that a token pins; raises LocalError when it is no token."""
+    text = token.reveal()
     try:
         data = base64.b64decode(text.removeprefix(_PREFIX), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
@@ -125,7 +127,7 @@ def pinned_authority(text: str) -> bytes:
     return data[TOKEN_RANDOM:]
 
 
-def redeem(store: Store, text: str, serial: int, now: float) -> str:
+def redeem(store: Store, text: Secret, serial: int, now: float) -> str:
     """Use up a token for the certificate `serial`, about to be signed; return the backend that it is for.
 
     Raises RemoteError with the reason, which is for the log only, when the token is not good (any more).
@@ -178,8 +180,8 @@ def _change(store: Store, now: float, step: Callable[[Roster], tuple[Roster, T]]
     raise ConflictError(f"the entry {ENTRY} of the state directory changes all the time; see who writes it")
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+def _digest(text: Secret) -> str:
+    return hashlib.sha256(text.reveal()).hexdigest()
 
 
 def _encode(roster: Roster) -> bytes:

@@ -15,6 +15,8 @@ import aiohttp
 from ntspool.errors import ConflictError, RemoteError, StateError, StoreAwayError, WireError
 from ntspool.wire import etcd as wire
 from ntspool.wire.etcd import Kept, Refusal, Watched
+from ntspool.wire.lines import LineBuffer
+from ntspool.wire.secret import NO_SECRET, Secret
 
 ATTEMPT: Final = 2.0
 """Seconds that one endpoint has to answer before another one is asked."""
@@ -42,7 +44,7 @@ class EtcdSettings:
     endpoints: tuple[str, ...]
     prefix: str
     user: str = ""
-    password: str = field(default="", repr=False)
+    password: Secret = NO_SECRET
     tls: ssl.SSLContext | None = None
 
 
@@ -63,7 +65,7 @@ class Etcd:
     def __init__(self, settings: EtcdSettings, counts: StoreCounts | None = None) -> None:
         self._settings = settings
         self._endpoints = list(settings.endpoints)
-        self._token = ""
+        self._token = NO_SECRET
         self._counts = counts or StoreCounts()
         self._session: aiohttp.ClientSession
 
@@ -147,7 +149,7 @@ class Etcd:
                     message = wire.watched(line)
                     yield self._stripped(message)
                     if message.ended:
-                        self._token = ""
+                        self._token = NO_SECRET
                         raise StoreAwayError(f"etcd ended the watch: {message.ended}")
         except (aiohttp.ClientError, OSError, TimeoutError, WireError) as error:
             raise StoreAwayError(f"the watch at {endpoint} was lost: {_reason(error)}") from error
@@ -206,7 +208,7 @@ class Etcd:
 
     async def _authenticate(self) -> None:
         """Get a token, if there is a user to get one for."""
-        self._token = ""
+        self._token = NO_SECRET
         if not self._settings.user:
             return
         body = wire.authenticate(self._settings.user, self._settings.password)
@@ -214,7 +216,7 @@ class Etcd:
             self._token = wire.token(await self._ask("auth/authenticate", body, again=False))
         except _AuthOffError:
             # The user is there before authentication is switched on, while a cluster is set up.
-            self._token = ""
+            self._token = NO_SECRET
 
     async def _post(self, endpoint: str, path: str, body: bytes) -> tuple[int, bytes]:
         async with (
@@ -226,7 +228,7 @@ class Etcd:
     def _headers(self) -> dict[str, str]:
         # A member that is cut off from the others ends what it cannot serve, rather than be silent.
         common = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
-        return {**common, "Authorization": self._token} if self._token else common
+        return {**common, "Authorization": self._token.reveal().decode()} if self._token else common
 
     def _refused(self, refusal: Refusal) -> StateError:
         kind = {wire.NOT_FOUND: _LeaseEndedError, wire.AUTH_OFF: _AuthOffError}.get(refusal.code, StateError)
@@ -263,20 +265,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 async def _lines(response: aiohttp.ClientResponse, patience: float) -> AsyncIterator[bytes]:
     """Yield the lines of a stream; raises TimeoutError when none comes for `patience` seconds."""
-    held = bytearray()
+    buffer = LineBuffer(LARGEST_ANSWER)
     while True:
         async with asyncio.timeout(patience):
             piece = await response.content.readany()
         if not piece:
             raise WireError("it ended")
-        held += piece
-        if len(held) > LARGEST_ANSWER:
-            raise WireError("a message is too long")
-        *whole, rest = bytes(held).split(b"\n")
-        held = bytearray(rest)
-        for line in whole:
-            if line.strip():
-                yield line
+        for line in buffer.receive_data(piece):
+            yield line
 
 
 def _reason(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 import structlog
@@ -60,7 +61,7 @@ class EventLog:
             held = self._store.get(ENTRY)
             for line in held[0].splitlines() if held else ():
                 self._add(_read(line, self._last))
-        except (StateError, ValueError, TypeError, RecursionError) as error:
+        except (StateError, ValueError, TypeError, OverflowError, RecursionError) as error:
             log.error("events of an earlier run lost", reason=str(error))
 
     def record(self, _logger: object, _method: str, words: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -132,4 +133,7 @@ def _read(line: bytes, before: int) -> EventView:
     event = EventView(**json.loads(line))
     if not isinstance(event.number, int) or event.number <= before:
         raise ValueError(f"event {event.number!r} after {before}")
+    words = (event.event, event.level, event.subject, event.cause, event.before, event.after)
+    if not isfinite(event.time) or not all(isinstance(each, str) for each in words):
+        raise TypeError(f"event {event.number} has a part of another type")
     return event

@@ -14,6 +14,7 @@ from ntspool.pool.model import FixedKey
 from ntspool.pool.sample import Limits
 from ntspool.wire.aead import Aead
 from ntspool.wire.poolprotocol import FixedKeyRequest
+from ntspool.wire.secret import Secret
 
 KE_SHARE = 3
 """How many times the time of an NTP answer each step of the key exchange may take: TCP and TLS are round trips more."""
@@ -79,7 +80,7 @@ class FixedKeyProber:
         connection = await self._connect()
         if isinstance(connection, Failure):
             return connection
-        keys = Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
+        keys = Association(aead, Secret(os.urandom(aead.key_length)), Secret(os.urandom(aead.key_length)))
         request = FixedKeyRequest(self._peer.token, aead, keys.c2s, keys.s2c)
         answer = await within(self._patience, connection.cookies(request))
         if isinstance(answer, Failure) or not answer.keep_alive:

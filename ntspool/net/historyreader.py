@@ -71,9 +71,10 @@ def hours(
         try:
             counted = tuple((str(cause), int(count)) for cause, count in json.loads(causes or "[]"))
             sources = tuple((*known.sources[source], int(count)) for source, count in json.loads(followed or "[]"))
-        except (ValueError, TypeError, KeyError) as error:
+            hour = Hour(probes, good, observed / 1000, up / 1000, counted, sources, *map(_blob, packed))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise WireError(f"a damaged hour: {error!r}") from error
-        yield began, known.targets[target], Hour(probes, good, observed / 1000, up / 1000, counted, sources, *packed)
+        yield began, known.targets[target], hour
 
 
 class HistoryReader:
@@ -155,6 +156,13 @@ def remembered(path: Path, now: float) -> History:
             for seen in reader.probes(start, now):
                 history.recall(seen)
     return history
+
+
+def _blob(value: object) -> bytes:
+    # SQLite keeps anything in any column.
+    if not isinstance(value, bytes):
+        raise TypeError("a series that is no blob")
+    return value
 
 
 def _measured(found: Sequence[Any], source: tuple[Any, ...]) -> Measured:

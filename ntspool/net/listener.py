@@ -6,7 +6,6 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from itertools import takewhile
 
 import structlog
 
@@ -14,9 +13,10 @@ from ntspool.net.admission import Admission, packed_address
 from ntspool.net.connection import Accepted, Connection, Fetch, Rulebook, fetch_nothing
 from ntspool.net.geo import locator, nowhere
 from ntspool.net.proxied import Anteroom
+from ntspool.net.roster import Roster
 from ntspool.net.servertls import server_context
 from ntspool.net.session import Report
-from ntspool.pool.limits import Place
+from ntspool.pool.limits import Place, TurnedAway
 from ntspool.pool.model import Snapshot
 from ntspool.pool.negotiation import Negotiator
 
@@ -32,7 +32,8 @@ TAKE_BATCH = 64
 ACCEPT_BACK_OFF = 0.1
 """Seconds to leave the queue alone when the system has no descriptor or memory for another connection."""
 
-_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+_NO_RESOURCES = (*_NO_DESCRIPTOR, errno.ENOBUFS, errno.ENOMEM)
 _SWEEP = 0.1
 _EVENTS = 256
 
@@ -92,9 +93,7 @@ class Listener:
         self._admission = admission
         self._epoll = select.epoll()
         self._anteroom = Anteroom(admission, self._epoll, self._begin)
-        # By descriptor, in the order of their deadlines but for a moment after the timeout was changed, and for as
-        # long as a balancer's header took.
-        self._open: dict[int, Connection] = {}
+        self._roster = Roster()
         self._sweeper: asyncio.TimerHandle | None = None
         self._accepting = False
         self._watching = False
@@ -103,7 +102,7 @@ class Listener:
     @property
     def open_sessions(self) -> int:
         """How many connections are open now."""
-        return len(self._open) + len(self._anteroom)
+        return len(self._roster.by_descriptor) + len(self._anteroom)
 
     def start(self) -> None:
         """Begin to accept clients."""
@@ -144,8 +143,9 @@ class Listener:
     def _turn(self) -> None:
         """Handle everything that has happened since the last turn."""
         waiting: list[_Listening] = []
+        sessions = self._roster.by_descriptor
         for descriptor, events in self._epoll.poll(0, _EVENTS):
-            connection = self._open.get(descriptor)
+            connection = sessions.get(descriptor)
             if connection is not None:
                 self._handle(connection, events)
             elif descriptor in self._listening:
@@ -164,6 +164,8 @@ class Listener:
             connection.close()
         if connection.closed:
             self._end(connection)
+        else:
+            self._roster.heard(connection)
 
     def _accept(self, listening: _Listening) -> None:
         proxied, let_in = self._rulebook().rules.trusted(listening.index) is not None, 0
@@ -173,6 +175,8 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
+                if error.errno in _NO_DESCRIPTOR and self._make_room(time.monotonic()):
+                    continue
                 self._back_off(error)
                 return
             let_in += self._let_in(listening.index, accepted, peer[0], proxied)
@@ -182,21 +186,38 @@ class Listener:
     def _let_in(self, queue: int, accepted: socket.socket, peer: str, proxied: bool) -> bool:
         """Begin a session, or what comes before it, unless the client is turned away; tell whether it was let in."""
         now = time.monotonic()
+        full = self.open_sessions >= self._rulebook().rules.limit
+        room = not full or self._roster.dispensable(now) is not None
         if proxied:
-            return self._anteroom.let_in(queue, accepted, peer, self.open_sessions, now)
+            let_in = self._anteroom.let_in(queue, accepted, peer, now, room=room)
+            if let_in and full:
+                self._make_room(now)
+            return let_in
         packed = packed_address(peer)
-        place = self._admission.admit(queue, accepted, packed, self.open_sessions)
+        place = self._admission.admit(queue, accepted, packed, room=room)
         if place is None:
             accepted.close()
             return False
+        if full:
+            self._make_room(now)
         # In this order: without memory for the second, the deadline gives its place back.
         self._begin(Accepted(accepted, peer, packed, now), place)
         self._epoll.register(accepted.fileno(), select.EPOLLIN)
         return True
 
     def _begin(self, client: Accepted, place: Place | None) -> None:
-        connection = Connection(client, self._rulebook(), self._epoll, place)
-        self._open[connection.descriptor] = connection
+        self._roster.add(Connection(client, self._rulebook(), self._epoll, place))
+
+    def _make_room(self, now: float) -> bool:
+        """End the session that is dispensable; tell whether there was one."""
+        connection = self._roster.dispensable(now)
+        if connection is None:
+            return False
+        if not connection.greeted:
+            self._admission.turn_away(TurnedAway.SESSIONS)
+        connection.make_room()
+        self._end(connection)
+        return True
 
     def _back_off(self, error: OSError) -> None:
         if error.errno not in _NO_RESOURCES:
@@ -208,7 +229,7 @@ class Listener:
         self._loop.call_later(ACCEPT_BACK_OFF, self._watch)
 
     def _end(self, connection: Connection) -> None:
-        del self._open[connection.descriptor]
+        self._roster.remove(connection)
         if connection.place is not None:
             self._admission.release(connection.place)
         report = connection.report
@@ -224,7 +245,7 @@ class Listener:
         # First: whatever fails below, deadlines must go on being kept.
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
         now = time.monotonic()
-        for connection in tuple(takewhile(lambda each: each.deadline <= now, self._open.values())):
+        for connection in self._roster.due(now):
             connection.expire()
             self._end(connection)
         self._anteroom.sweep(now, self._rulebook().rules.timeout)

@@ -3,8 +3,10 @@
 import os
 import ssl
 
+from ntspool.wire.secret import Secret
 
-def server_context(identity: bytes, authority: bytes) -> ssl.SSLContext:
+
+def server_context(identity: Secret, authority: bytes) -> ssl.SSLContext:
     """Return the context of a control port: `identity` is its private key and certificate in one PEM text.
 
     A client need not show a certificate, but one that it shows must be of the authority (PEM), and not expired.
@@ -17,7 +19,7 @@ def server_context(identity: bytes, authority: bytes) -> ssl.SSLContext:
     return context
 
 
-def client_context(identity: bytes | None, authority: bytes) -> ssl.SSLContext:
+def client_context(identity: Secret | None, authority: bytes) -> ssl.SSLContext:
     """Return the context of an agent that shows `identity`, if it has one, and trusts nothing but the authority."""
     context = _context(ssl.PROTOCOL_TLS_CLIENT, authority)
     if identity is not None:
@@ -41,11 +43,11 @@ def _context(protocol: int, authority: bytes) -> ssl.SSLContext:
     return context
 
 
-def _load(context: ssl.SSLContext, identity: bytes) -> None:
+def _load(context: ssl.SSLContext, identity: Secret) -> None:
     """Load a private key that is in memory; the standard library takes files only, so it gets one without a disk."""
     descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
     try:
-        os.write(descriptor, identity)
+        os.write(descriptor, identity.reveal())
         context.load_cert_chain(f"/proc/self/fd/{descriptor}")
     finally:
         os.close(descriptor)

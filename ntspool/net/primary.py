@@ -25,6 +25,7 @@ import dns.update
 
 from ntspool.errors import RemoteError, WireError
 from ntspool.net.dns import MALFORMED
+from ntspool.net.tsig import TsigKey
 from ntspool.pool.publishing import Change, Found, Key, Kind
 from ntspool.pool.resolving import Server
 
@@ -48,7 +49,7 @@ _REFUSALS = {
 class Primary:
     """A connection to a server; every method raises RemoteError with what it, or the way to it, is to be blamed for."""
 
-    def __init__(self, stream: Any, key: dns.tsig.Key) -> None:  # noqa: ANN401  dnspython exports no type for it
+    def __init__(self, stream: Any, key: TsigKey) -> None:  # noqa: ANN401  dnspython exports no type for it
         self._stream = stream
         self._key = key
 
@@ -79,7 +80,7 @@ class Primary:
     async def change(self, zone: str, change: Change, ttl: int) -> bool:
         """Do one change as a whole; False if its prerequisite does not hold, and nothing was done."""
         name = dns.name.from_text(change.key.name)
-        update = dns.update.UpdateMessage(dns.name.from_text(zone), keyring=self._key)
+        update = dns.update.UpdateMessage(dns.name.from_text(zone), keyring=self._key.opened())
         if change.expected:
             update.present(name, *_rdata(change.key.kind, change.expected))
         elif change.expected is not None:
@@ -97,7 +98,7 @@ class Primary:
     async def _ask(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.Message:
         query = dns.message.make_query(name, kind)
         query.flags &= ~dns.flags.RD
-        query.use_tsig(self._key)
+        query.use_tsig(self._key.opened())
         response = await self._exchange(query)
         if response.rcode() != dns.rcode.NXDOMAIN:
             self._refuse(response.rcode())
@@ -110,7 +111,7 @@ class Primary:
         try:
             await dns.asyncquery.send_tcp(self._stream, message)
             raw = await self._take(int.from_bytes(await self._take(2), "big"))
-            response = dns.message.from_wire(raw, keyring=self._key, request_mac=message.mac)
+            response = dns.message.from_wire(raw, keyring=self._key.opened(), request_mac=message.mac)
         except tuple(_WRONG_KEY) as error:
             raise RemoteError(self._words(_WRONG_KEY[type(error)])) from None
         except OSError as error:
@@ -142,11 +143,11 @@ class Primary:
             raise RemoteError(self._words(_REFUSALS.get(code, dns.rcode.to_text(code))))
 
     def _words(self, text: str) -> str:
-        return text.format(key=self._key.name.to_text(omit_final_dot=True))
+        return text.format(key=self._key.name)
 
 
 @asynccontextmanager
-async def connected(server: Server, key: dns.tsig.Key, deadline: float) -> AsyncIterator[Primary]:
+async def connected(server: Server, key: TsigKey, deadline: float) -> AsyncIterator[Primary]:
     """Connect to a server for at most `deadline` seconds in all; raises RemoteError."""
     host, port = server
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

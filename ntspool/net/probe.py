@@ -17,6 +17,7 @@ from ntspool.pool.model import FixedKey
 from ntspool.pool.proofs import Proof
 from ntspool.pool.sample import Limits, Sample
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Prober:
 
     async def _ask(self, epoch: Epoch, aead: Aead) -> Answered:
         target = self._target
-        association = Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
+        association = Association(aead, Secret(os.urandom(aead.key_length)), Secret(os.urandom(aead.key_length)))
         key = CookieKey(self._cookies, epoch.key(target.key_group, SERVER_AEAD[self._cookies]))
         return await self._spender.spend(association, key.mint(association, os.urandom(NONCE_LENGTH)))
 

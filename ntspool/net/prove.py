@@ -9,6 +9,7 @@ from ntspool.errors import KissOfDeathError, NtsNakError, RemoteError
 from ntspool.net.timequery import query_time
 from ntspool.pool.cookies import NONCE_LENGTH, Association, CookieFormat, CookieKey, ServerKey
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 
 _AEAD = Aead.AES_SIV_CMAC_256  # mandatory, so every daemon serves it (RFC 8915 section 5.1)
 
@@ -68,7 +69,7 @@ class _Answer:
 
 
 async def _ask(host: str, port: int, key: CookieKey, timeout: float) -> _Answer:
-    association = Association(_AEAD, os.urandom(_AEAD.key_length), os.urandom(_AEAD.key_length))
+    association = Association(_AEAD, Secret(os.urandom(_AEAD.key_length)), Secret(os.urandom(_AEAD.key_length)))
     cookie = key.mint(association, os.urandom(NONCE_LENGTH))
     try:
         answer = await query_time(host, port, association, cookie, timeout=timeout)

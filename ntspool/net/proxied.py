@@ -38,10 +38,13 @@ class Anteroom:
     def __contains__(self, descriptor: int) -> bool:
         return descriptor in self._waiting
 
-    def let_in(self, queue: int, accepted: socket.socket, peer: str, open_sessions: int, now: float) -> bool:
-        """Take in a connection that was accepted from `peer` at the listening socket `queue`, or close it."""
+    def let_in(self, queue: int, accepted: socket.socket, peer: str, now: float, *, room: bool) -> bool:
+        """Take in a connection that was accepted from `peer` at the listening socket `queue`, or close it.
+
+        `room` tells whether the worker has a place for one more.
+        """
         packed = packed_address(peer)
-        if not self._admission.admit_balancer(queue, accepted, packed, open_sessions):
+        if not self._admission.admit_balancer(queue, accepted, packed, room=room):
             accepted.close()
             return False
         self._epoll.register(accepted.fileno(), select.EPOLLIN)

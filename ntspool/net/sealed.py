@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ntspool.errors import StateError
+from ntspool.net.secretfile import read_secret
 from ntspool.net.systemd import credential
+from ntspool.wire.secret import Secret
 
 MARK = b"ntspool sealed 1\n"
 """The first line of an encrypted entry."""
@@ -29,11 +31,11 @@ class Seal:
     Raises ValueError for a key of less than 32 bytes.
     """
 
-    def __init__(self, key: bytes | None) -> None:
+    def __init__(self, key: Secret | None) -> None:
         if key is not None and len(key) < _SHORTEST:
             raise ValueError(f"a key-encryption key has at least {_SHORTEST} bytes, not {len(key)}")
         kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"ntspool entry encryption")
-        self._cipher = None if key is None else AESGCM(kdf.derive(key))
+        self._cipher = None if key is None else AESGCM(kdf.derive(key.reveal()))
 
     @property
     def encrypts(self) -> bool:
@@ -75,11 +77,6 @@ def read_seal(path: Path | None) -> Seal:
     if path is None:
         return Seal(None)
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o007:
-                raise StateError(f"{path} is open to every user; chmod o= it, and make a new key")
-            return Seal(file.read(4096).strip())
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
+        return Seal(Secret(read_secret(path).reveal().strip()))
     except ValueError as error:
         raise StateError(f"{path}: {error}") from error

@@ -14,9 +14,15 @@ from ntspool.pool.model import Client
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Deferred, Negotiator
 from ntspool.wire.exchange import ServerExchange
 from ntspool.wire.messages import Refusal, Request, error_refusal
+from ntspool.wire.tlsrecords import HEADER_LENGTH, RecordCounter
+
+MOST_RECORDS = 32
+"""TLS records that a client may send: clients need four, and one whose every byte of a request has its own, 27.
+
+Some cost far more than their bytes: a KeyUpdate of 27 bytes takes OpenSSL 50 microseconds and is answered by another.
+"""
 
 _HANDSHAKE = 22
-_RECORD_HEADER = 5
 _LONGEST_RECORD = 1 << 14
 
 log = structlog.get_logger()
@@ -63,6 +69,7 @@ class Session:
         "_negotiator",
         "_packed",
         "_random",
+        "_records",
         "_tls",
         "deferred",
         "established",
@@ -84,12 +91,18 @@ class Session:
         self._random = random
         self._locate = locate
         self._early: bytearray | None = None
+        self._records = RecordCounter()
         self._tls: ServerEnd | None = None
         self._exchange: ServerExchange | None = None
         self.established = False
         self.deferred: Deferred | None = None
         self.finished = False
         self.report = Report()
+
+    @property
+    def greeted(self) -> bool:
+        """Whether a whole ClientHello has come, or what is none."""
+        return self._tls is not None or self.finished
 
     def receive_data(self, data: bytes) -> bytes:
         """Take bytes from the client; return those to send to it, if any. Never raises for what a client sent."""
@@ -144,6 +157,8 @@ class Session:
         return bytes(self._early) if _is_ripe(self._early) else b""
 
     def _advance(self, tls: ServerEnd, data: bytes) -> None:
+        if self._records.receive_data(data) > MOST_RECORDS:
+            raise WireError("more TLS records than a session has")
         plaintext = tls.receive_data(data)
         self.established = tls.established
         while plaintext:
@@ -196,10 +211,10 @@ def _is_ripe(data: bytes | bytearray) -> bool:
     """Tell whether OpenSSL should see this: a whole TLS record, or what is none or far too long."""
     if data and data[0] != _HANDSHAKE:
         return True
-    if len(data) < _RECORD_HEADER:
+    if len(data) < HEADER_LENGTH:
         return False
     length = data[3] << 8 | data[4]
-    return length > _LONGEST_RECORD or len(data) >= _RECORD_HEADER + length
+    return length > _LONGEST_RECORD or len(data) >= HEADER_LENGTH + length
 
 
 @lru_cache(maxsize=256)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ntspool.errors import ConflictError, StateError
 from ntspool.net.atomic import owners_only, write_atomically
+from ntspool.net.secretfile import refuse_open_folder
 
 
 class Store(Protocol):
@@ -44,7 +45,9 @@ class FileStore:
         path = self._directory / name
         try:
             with path.open("rb") as file:
-                _refuse_unsafe(path, os.fstat(file.fileno()))
+                status = os.fstat(file.fileno())
+                _refuse_unsafe(path, status)
+                refuse_open_folder(self._directory, status)
                 data = file.read()
         except FileNotFoundError:
             return None
@@ -67,6 +70,12 @@ class FileStore:
                 write_atomically(self._directory / name, data, owners_only(self._directory))
         except OSError as error:
             raise StateError(f"{self._directory} cannot be written: {error.strerror}") from error
+
+    def remove_forgotten(self) -> None:
+        """Remove what writers of any entry have left that were killed; what cannot be removed stays."""
+        with contextlib.suppress(OSError), self._lock():
+            for torn in self._directory.glob(".*.*.tmp"):
+                torn.unlink()
 
     def _make_directory(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -83,7 +84,7 @@ def set_up_logs(settings: LogSettings, record: Processor | None = None) -> None:
             *(console if for_people(settings) else machines),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level if record is None else min(level, logging.INFO)),
-        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, stderr)),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", stderr)),
         cache_logger_on_first_use=False,
     )
 
@@ -98,6 +99,24 @@ class _Above:
         if logging.getLevelNamesMapping()[str(words["level"]).upper()] < self._level:
             raise structlog.DropEvent
         return words
+
+
+def forbid_core_dumps() -> None:
+    """Have the kernel write no image of this process, or of those that it starts, when one crashes: it holds keys.
+
+    The limit is one byte: Linux heeds 0 where a core is a file, and 1 also where it goes to a program (core(5)).
+    """
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    least = 0 if limits[1] == 0 else 1
+    # Where a service manager has seen to it, its sandbox may not let us.
+    if limits != (least, least):
+        resource.setrlimit(resource.RLIMIT_CORE, (least, least))
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many descriptors as the system grants: it is one for each session that is open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def listen(host: str, port: int, beside: Iterable[socket.socket] = ()) -> socket.socket:

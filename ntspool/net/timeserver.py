@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,8 +14,9 @@ from typing import Final, Self
 import structlog
 
 from ntspool.errors import ConfigError, StateError, WireError
+from ntspool.net.secretfile import read_secret
 from ntspool.pool.cookies import CookieFormat, CookieJar
-from ntspool.pool.keyfiles import MAX_FILE_LENGTH, parse
+from ntspool.pool.keyfiles import parse
 from ntspool.pool.responder import ReplyKind, Responder
 
 POLL_INTERVAL: Final = 0.5
@@ -165,19 +165,9 @@ def load_cookie_jar(path: Path) -> CookieJar:
 
     Raises StateError, saying what to do, when the file cannot be read, is accessible to others or is malformed.
     """
+    data = read_secret(path)
     try:
-        # Never wait for the writer of a pipe that somebody put there.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise StateError(f"{path} is not a regular file: put the key file there")
-            if mode & 0o007:
-                raise StateError(f"{path} is accessible to others: chmod o= it, and replace the keys if they leaked")
-            data = file.read(MAX_FILE_LENGTH + 1)
-    except OSError as error:
-        raise StateError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        keys = parse(CookieFormat.NTSPOOL, data)
+        keys = parse(CookieFormat.NTSPOOL, data.reveal())
     except WireError as error:
         raise StateError(f"{path} is not a key file of ntspool: {error}") from error
     return CookieJar(CookieFormat.NTSPOOL, keys.keys, keys.current)

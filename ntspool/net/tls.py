@@ -1,8 +1,6 @@
 """TLS as RFC 8915 section 3 wants it, by pyOpenSSL: the standard library has no exporter (RFC 5705)."""
 
-import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,8 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 
-from ntspool.errors import CertificateError
+from ntspool.errors import CertificateError, StateError
+from ntspool.net.secretfile import read_secret
 from ntspool.pool.model import Certificate
+from ntspool.pool.unreadable import UNREADABLE
+from ntspool.wire.secret import Secret
 
 ALPN_NTSKE = b"ntske/1"
 
@@ -37,22 +38,26 @@ def read_certificate(chain: Path, key: Path) -> Certificate:
     Raises CertificateError when one cannot be read, is no such thing, when others may read the key, when the two do
     not belong together, or when OpenSSL finds them too weak.
     """
-    certificate = Certificate(_read(chain), _read(key, secret=True))
+    certificate = Certificate(_read(chain), _read_key(key))
     try:
         leaf, *others = _chain(certificate)
-    except ValueError as error:
+        certified = leaf.public_key()
+        # What is read of it later must be there to read.
+        dns_names(certificate)
+        not_after(certificate)
+    except UNREADABLE as error:
         raise CertificateError(f"{chain} holds no certificate in PEM") from error
     if _is_torn(certificate.chain, 1 + len(others)):
         raise CertificateError(f"{chain} is damaged behind its certificate {1 + len(others)}, or written only in part")
     try:
         private = _private_key(certificate)
-    except (ValueError, TypeError) as error:
+    except UNREADABLE as error:
         raise CertificateError(f"{key} holds no unencrypted private key in PEM that TLS 1.3 can use") from error
-    if private.public_key() != leaf.public_key():
+    if private.public_key() != certified:
         raise CertificateError(f"{key} is not the private key of the certificate in {chain}")
     try:
         certificate_context(certificate)
-    except SSL.Error as error:
+    except (SSL.Error, crypto.Error) as error:
         raise CertificateError(f"{chain} is of no use for TLS: {describe(error)}") from error
     return certificate
 
@@ -182,15 +187,15 @@ def describe_refusal(connection: SSL.Connection, error: SSL.Error) -> str:
 def _trust(context: SSL.Context, authorities: bytes) -> None:
     store = context.get_cert_store()
     try:
-        certificates = x509.load_pem_x509_certificates(authorities)
-    except ValueError as error:
+        certificates = list(map(crypto.X509.from_cryptography, x509.load_pem_x509_certificates(authorities)))
+    except (*UNREADABLE, crypto.Error) as error:
         raise CertificateError("the authorities are no certificates in PEM") from error
     if store is not None:
         for each in certificates:
-            store.add_cert(crypto.X509.from_cryptography(each))
+            store.add_cert(each)
 
 
-def describe(error: SSL.Error) -> str:
+def describe(error: SSL.Error | crypto.Error) -> str:
     """Return OpenSSL's last word on a failure; it gives none when the connection just ended."""
     queue = error.args[0] if error.args else None
     return in_words(str(queue[-1][-1])) if isinstance(queue, list) and queue else "connection lost"
@@ -221,7 +226,7 @@ def _is_torn(pem: bytes, certificates: int) -> bool:
 
 
 def _private_key(certificate: Certificate) -> _PrivateKey:
-    key = load_pem_private_key(certificate.key, password=None)
+    key = load_pem_private_key(certificate.key.reveal(), password=None)
     if not isinstance(key, _PrivateKey):
         raise TypeError(f"{type(key).__name__} is no key for TLS 1.3")
     if isinstance(key, EllipticCurvePrivateKey) and not isinstance(key.curve, _CURVES):
@@ -229,11 +234,15 @@ def _private_key(certificate: Certificate) -> _PrivateKey:
     return key
 
 
-def _read(path: Path, *, secret: bool = False) -> bytes:
+def _read_key(path: Path) -> Secret:
     try:
-        with path.open("rb") as file:
-            if secret and os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
-                raise CertificateError(f"{path} is a private key that every user can get at; chmod o= it")
-            return file.read()
+        return read_secret(path)
+    except StateError as error:
+        raise CertificateError(str(error)) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise CertificateError(f"{path} cannot be read: {error.strerror}") from error

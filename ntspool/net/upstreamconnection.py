@@ -18,6 +18,7 @@ from ntspool.pool.model import Address, FixedKey
 from ntspool.wire.messages import Refusal, RefusalReason
 from ntspool.wire.poolexchange import PoolExchange
 from ntspool.wire.poolprotocol import FixedKeyAnswer, FixedKeyRequest, Support, SupportQuery
+from ntspool.wire.secret import Secret
 
 _READ_SIZE = 16384
 _ALIVE = (
@@ -65,7 +66,7 @@ class UpstreamConnection:
             return False
         return False
 
-    async def support(self, token: str) -> Support | Failure:
+    async def support(self, token: Secret) -> Support | Failure:
         """Ask what the backend supports."""
         answer = await self._ask(SupportQuery(token))
         return answer if isinstance(answer, Support | Failure) else _MISMATCH

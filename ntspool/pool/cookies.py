@@ -5,7 +5,7 @@ A cookie holds its client's AEAD and keys, encrypted under a key that only the s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -13,6 +13,7 @@ from ntspool.errors import WireError
 from ntspool.pool.ciphers import TAG_LENGTH, Cipher, cipher_for
 from ntspool.wire.aead import Aead
 from ntspool.wire.reader import Reader
+from ntspool.wire.secret import Secret
 
 NONCE_LENGTH: Final = 16
 """Length in bytes of the nonce that a cookie is minted with, in every format."""
@@ -52,8 +53,8 @@ class Association:
     """
 
     aead: Aead
-    c2s: bytes = field(repr=False)
-    s2c: bytes = field(repr=False)
+    c2s: Secret
+    s2c: Secret
 
     def __post_init__(self) -> None:
         if not len(self.c2s) == len(self.s2c) == self.aead.key_length:
@@ -65,7 +66,7 @@ class ServerKey:
     """One key that cookies are encrypted under; `id` is an unsigned 32-bit integer, else ValueError."""
 
     id: int
-    secret: bytes = field(repr=False)
+    secret: Secret
 
     def __post_init__(self) -> None:
         if not 0 <= self.id < 1 << 32:
@@ -83,7 +84,7 @@ class CookieKey:
 
     def __init__(self, cookie_format: CookieFormat, key: ServerKey) -> None:
         self._id = key.id.to_bytes(4, _id_byte_order(cookie_format))
-        self._cipher = cipher_for(SERVER_AEAD[cookie_format], key.secret)
+        self._cipher = cipher_for(SERVER_AEAD[cookie_format], key.secret.reveal())
         self._client_aeads = CLIENT_AEADS[cookie_format]
         self._mint, self._open = _PAIRS[cookie_format]
 
@@ -145,8 +146,8 @@ class CookieJar:
 
 def cookie_length(cookie_format: CookieFormat, aead: Aead) -> int:
     """Return the bytes of a cookie for an association of `aead`."""
-    key = CookieKey(cookie_format, ServerKey(0, bytes(SERVER_AEAD[cookie_format].key_length)))
-    keys = bytes(aead.key_length)
+    key = CookieKey(cookie_format, ServerKey(0, Secret(bytes(SERVER_AEAD[cookie_format].key_length))))
+    keys = Secret(bytes(aead.key_length))
     return len(key.mint(Association(aead, keys, keys), bytes(NONCE_LENGTH)))
 
 
@@ -167,15 +168,15 @@ def _aead(number: int) -> Aead:
         raise WireError(f"the cookie carries the unknown AEAD {number}") from error
 
 
-def _halves(keys: bytes, aead: Aead) -> tuple[bytes, bytes]:
+def _halves(keys: bytes, aead: Aead) -> tuple[Secret, Secret]:
     length = aead.key_length
     if len(keys) != 2 * length:
         raise WireError(f"the cookie carries {len(keys)} bytes of keys for {aead.name}")
-    return keys[:length], keys[length:]
+    return Secret(keys[:length]), Secret(keys[length:])
 
 
 def _mint_chrony(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext = association.c2s + association.s2c
+    plaintext = association.c2s.reveal() + association.s2c.reveal()
     sealed = cipher.seal_each(nonces, plaintext, [b""] * len(nonces))
     return tuple([key + nonce + each for nonce, each in zip(nonces, sealed, strict=True)])
 
@@ -188,7 +189,7 @@ def _open_chrony(cipher: Cipher, cookie: bytes) -> Association:
 
 
 def _mint_ntpsec(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext = association.aead.to_bytes(4, "little") + association.c2s + association.s2c
+    plaintext = association.aead.to_bytes(4, "little") + association.c2s.reveal() + association.s2c.reveal()
     heads = [key + nonce for nonce in nonces]
     sealed = cipher.seal_each(nonces, plaintext, heads)
     return tuple([head + each for head, each in zip(heads, sealed, strict=True)])
@@ -201,7 +202,7 @@ def _open_ntpsec(cipher: Cipher, cookie: bytes) -> Association:
 
 
 def _mint_ntpd_rs(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext = association.aead.to_bytes(2, "big") + association.s2c + association.c2s
+    plaintext = association.aead.to_bytes(2, "big") + association.s2c.reveal() + association.c2s.reveal()
     sealed = cipher.seal_each(nonces, plaintext, [b""] * len(nonces))
     head = key + (len(plaintext) + TAG_LENGTH).to_bytes(2, "big")
     return tuple([head + nonce + each for nonce, each in zip(nonces, sealed, strict=True)])
@@ -218,7 +219,7 @@ def _open_ntpd_rs(cipher: Cipher, cookie: bytes) -> Association:
 
 
 def _mint_ntspool(cipher: Cipher, key: bytes, nonces: Sequence[bytes], association: Association) -> tuple[bytes, ...]:
-    plaintext = association.aead.to_bytes(2, "big") + bytes(2) + association.s2c + association.c2s
+    plaintext = association.aead.to_bytes(2, "big") + bytes(2) + association.s2c.reveal() + association.c2s.reveal()
     sealed = cipher.seal_each(nonces, plaintext, [key] * len(nonces))
     return tuple([key + nonce + each for nonce, each in zip(nonces, sealed, strict=True)])
 

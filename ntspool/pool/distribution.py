@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Iterable
 from itertools import accumulate, repeat
-from math import ceil, fsum, inf
+from math import ceil, fsum, inf, isfinite
 from struct import Struct
 from typing import NamedTuple
 
@@ -30,7 +30,10 @@ def figures(data: bytes) -> Figures | None:
         return None
     if len(data) < _FIGURES.size:
         raise WireError("a distribution without its figures")
-    return Figures(*_FIGURES.unpack_from(data))
+    found = Figures(*_FIGURES.unpack_from(data))
+    if not all(map(isfinite, found)):
+        raise WireError("a distribution of values that are no numbers")
+    return found
 
 
 class Distribution:

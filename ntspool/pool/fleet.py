@@ -10,7 +10,7 @@ from enum import StrEnum
 from ntspool.pool.causes import Cause, Failure
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.health import Health, Rules, best, observe, ramp, revive
-from ntspool.pool.model import Address, FixedKey
+from ntspool.pool.model import Address, Backend, FixedKey
 from ntspool.pool.panic import Standing, panics
 from ntspool.pool.sample import Sample
 from ntspool.pool.vote import Interval, intersect, interval
@@ -38,6 +38,13 @@ class Target:
     port: int
     cookies: CookieFormat | FixedKey
     key_group: str
+
+
+def targets_of(backend: Backend) -> list[Target]:
+    """Return the targets that a backend's addresses are."""
+    return [
+        Target(backend.name, address, backend.port, backend.cookies, backend.key_group) for address in backend.addresses
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ntspool.errors import WireError
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.wire.aead import Aead
 from ntspool.wire.reader import Reader
+from ntspool.wire.secret import Secret
 
 MAX_FILE_LENGTH: Final = 65536
 """A longer file is no key file of any daemon; `parse` refuses it unread."""
@@ -57,7 +58,7 @@ def render_chrony_nks1(keys: KeySet) -> bytes:
     """Return chrony's key file in the form that only chrony >= 4.4 reads and writes itself; otherwise as `render`."""
     _check_renderable(CookieFormat.CHRONY, keys)
     alg = SERVER_AEAD[CookieFormat.CHRONY].value
-    return _lines("NKS1", "0.0", *(f"{key.id:08X} {key.secret.hex().upper()} {alg}" for key in keys.keys))
+    return _lines("NKS1", "0.0", *(f"{key.id:08X} {key.secret.reveal().hex().upper()} {alg}" for key in keys.keys))
 
 
 def parse(cookie_format: CookieFormat, data: bytes) -> KeySet:
@@ -106,7 +107,7 @@ def _key_set(keys: Iterable[ServerKey], current: int) -> KeySet:
 
 def _render_chrony(keys: KeySet, _now: int) -> bytes:
     alg = SERVER_AEAD[CookieFormat.CHRONY].value
-    return _lines("NKS0", f"{alg} 0.0", *(f"{key.id:08X} {key.secret.hex().upper()}" for key in keys.keys))
+    return _lines("NKS0", f"{alg} 0.0", *(f"{key.id:08X} {key.secret.reveal().hex().upper()}" for key in keys.keys))
 
 
 _CHRONY_ID = re.compile(rb"(?:0[xX])?([0-9a-fA-F]{1,8})")
@@ -140,7 +141,7 @@ def _chrony_key(row: Sequence[bytes], number: int) -> ServerKey:
         raise WireError(f"line {number}: chrony knows no cookie key of AEAD {aead}")
     if len(secret[0]) != 2 * Aead(aead).key_length:
         raise WireError(f"line {number}: the key has the wrong length")
-    return ServerKey(int(identifier[1], 16), unhexlify(secret[0]))
+    return ServerKey(int(identifier[1], 16), Secret(unhexlify(secret[0])))
 
 
 def _match_row(row: Sequence[bytes], number: int, *patterns: re.Pattern[bytes]) -> list[re.Match[bytes]]:
@@ -157,7 +158,7 @@ def _render_ntpsec(keys: KeySet, _now: int) -> bytes:
     older, newer = keys.keys[: keys.current], keys.keys[keys.current :]
     length = SERVER_AEAD[CookieFormat.NTPSEC].key_length
     return _lines(
-        "T: 0", f"L: {length}", *(f"I: {key.id}\nK: {key.secret.hex()}" for key in (*newer, *reversed(older)))
+        "T: 0", f"L: {length}", *(f"I: {key.id}\nK: {key.secret.reveal().hex()}" for key in (*newer, *reversed(older)))
     )
 
 
@@ -190,7 +191,7 @@ def _ntpsec_key(lines: Sequence[bytes], number: int, length: int) -> ServerKey:
     digits = _match(_NTPSEC_KEY, lines[number + 1], number + 2)[1]
     if identifier >= _ID_SPACE or len(digits) != 2 * length:
         raise WireError(f"line {number + 1}: the key's id or length is out of range")
-    return ServerKey(identifier, unhexlify(digits))
+    return ServerKey(identifier, Secret(unhexlify(digits)))
 
 
 def _render_ntpd_rs(keys: KeySet, now: int) -> bytes:
@@ -198,7 +199,7 @@ def _render_ntpd_rs(keys: KeySet, now: int) -> bytes:
         raise ValueError(f"{now} is no Unix time")
     numbers = (keys.keys[0].id, keys.current, len(keys.keys))
     header = now.to_bytes(8, "big") + b"".join(number.to_bytes(4, "big") for number in numbers)
-    return header + b"".join(key.secret for key in keys.keys)
+    return header + b"".join(key.secret.reveal() for key in keys.keys)
 
 
 def _parse_ntpd_rs(data: bytes) -> KeySet:
@@ -209,13 +210,15 @@ def _parse_ntpd_rs(data: bytes) -> KeySet:
     # Before anything is made of `count`, the file must be as long as it says.
     if reader.remaining != count * length:
         raise WireError(f"ntpd-rs's key file does not hold the {count} keys that it says")
-    return _key_set((ServerKey((offset + index) % _ID_SPACE, reader.take(length)) for index in range(count)), primary)
+    return _key_set(
+        (ServerKey((offset + index) % _ID_SPACE, Secret(reader.take(length))) for index in range(count)), primary
+    )
 
 
 def _render_ntspool(keys: KeySet, _now: int) -> bytes:
     roles = ["previous"] * keys.current + ["current"] + ["next"] * (len(keys.keys) - keys.current - 1)
     pairs = zip(roles, keys.keys, strict=True)
-    return _lines("ntspool-keys 1", *(f"{role} {key.id:08x} {key.secret.hex()}" for role, key in pairs))
+    return _lines("ntspool-keys 1", *(f"{role} {key.id:08x} {key.secret.reveal().hex()}" for role, key in pairs))
 
 
 _NTSPOOL_KEY = re.compile(rb"(previous|current|next) ([0-9a-f]{8}) ([0-9a-f]{64})")
@@ -230,7 +233,7 @@ def _parse_ntspool(data: bytes) -> KeySet:
     roles = [match[1] for match in matches]
     if roles.count(b"current") != 1 or roles != sorted(roles, key=[b"previous", b"current", b"next"].index):
         raise WireError("the roles in the key file are out of order")
-    keys = [ServerKey(int(match[2], 16), unhexlify(match[3])) for match in matches]
+    keys = [ServerKey(int(match[2], 16), Secret(unhexlify(match[3]))) for match in matches]
     return _key_set(keys, roles.index(b"current"))
 
 

@@ -1,7 +1,7 @@
 """The keyring: the epochs now alive, their states, and the derivation of every backend's cookie keys from them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.keyfiles import KeySet
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 
 ROOT_LENGTH = 32
 """Bytes of fresh randomness in an epoch."""
@@ -67,7 +68,7 @@ class Epoch:
 
     number: int
     created: float
-    root: bytes = field(repr=False)
+    root: Secret
     revoked: bool = False
 
     @property
@@ -84,7 +85,7 @@ class Epoch:
             (b"ntspool cookie key", key_group.encode(), self.number.to_bytes(8, "big"), aead.to_bytes(2, "big"))
         )
         kdf = HKDF(algorithm=SHA256(), length=aead.key_length, salt=None, info=info)
-        return ServerKey(self.key_id, kdf.derive(self.root))
+        return ServerKey(self.key_id, Secret(kdf.derive(self.root.reveal())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Keyring:
 
     def rotate(self, now: float, random: Callable[[int], bytes]) -> "Keyring":
         """Return the keyring after a rotation; whether that is safe is for `proofs.obstacles` to say."""
-        fresh = Epoch(self.epochs[-1].number + 1, now, random(ROOT_LENGTH))
+        fresh = Epoch(self.epochs[-1].number + 1, now, Secret(random(ROOT_LENGTH)))
         return replace(
             self,
             epochs=(*self.epochs[1:], fresh),
@@ -173,17 +174,17 @@ class Keyring:
             return self.rotate(now, random).revoke(number, now, random)
         filled = list(self.epochs)
         if index < _CURRENT:
-            filled[index] = replace(filled[index], root=random(ROOT_LENGTH), revoked=True)
+            filled[index] = replace(filled[index], root=Secret(random(ROOT_LENGTH)), revoked=True)
             return replace(self, epochs=tuple(filled))
         # What was promised for the future must be replaced under numbers that fall into the same slots.
         for at in range(index, _ALIVE):
-            filled[at] = Epoch(self.epochs[at].number + SLOTS, now, random(ROOT_LENGTH))
+            filled[at] = Epoch(self.epochs[at].number + SLOTS, now, Secret(random(ROOT_LENGTH)))
         return replace(self, epochs=tuple(filled), ended=_remember(self.ended, self.epochs[index], now, revoked=True))
 
 
 def create(now: float, random: Callable[[int], bytes]) -> Keyring:
     """Return a new keyring; `random(n)` returns n fresh random bytes."""
-    epochs = tuple(Epoch(number, now, random(ROOT_LENGTH)) for number in range(_FIRST, _FIRST + _ALIVE))
+    epochs = tuple(Epoch(number, now, Secret(random(ROOT_LENGTH))) for number in range(_FIRST, _FIRST + _ALIVE))
     return Keyring(epochs, rotated=now, first=_FIRST + _CURRENT)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ntspool.errors import StateError
 from ntspool.pool.keyring import ROOT_LENGTH, SLOTS, STATES, EndedEpoch, Epoch, Keyring
+from ntspool.wire.secret import Secret
 
 FORMAT = 2
 
@@ -24,7 +25,7 @@ def encode(keyring: Keyring) -> bytes:
             {
                 "number": epoch.number,
                 "created": epoch.created,
-                "root": base64.b64encode(epoch.root).decode(),
+                "root": base64.b64encode(epoch.root.reveal()).decode(),
                 "revoked": epoch.revoked,
             }
             for epoch in keyring.epochs
@@ -60,7 +61,7 @@ def decode(data: bytes) -> Keyring:
 
 
 def _epoch(kept: dict[str, Any]) -> Epoch:
-    root = base64.b64decode(kept["root"], validate=True)
+    root = Secret(base64.b64decode(kept["root"], validate=True))
     return Epoch(int(kept["number"]), float(kept["created"]), root, bool(kept["revoked"]))
 
 

@@ -12,6 +12,7 @@ from ntspool.pool.limits import UNLIMITED, PrefixLimit
 from ntspool.pool.names import Names
 from ntspool.pool.shedding import QueueLimit
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 
 Address = IPv4Address | IPv6Address
 Balance = Literal["random", "sticky"]
@@ -44,7 +45,7 @@ class FixedKey:
     """
 
     name: str
-    token: str = field(repr=False)
+    token: Secret
     port: int = DEFAULT_KE_PORT
     host: str = ""
     ca: bytes | None = field(default=None, repr=False)
@@ -123,7 +124,7 @@ class Certificate:
     """A certificate chain and its private key, both in PEM."""
 
     chain: bytes
-    key: bytes = field(repr=False)
+    key: Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from ntspool.wire.messages import (
 )
 from ntspool.wire.poolprotocol import FixedKeyAnswer, FixedKeyRequest
 from ntspool.wire.records import PROTOCOL_NTPV4
+from ntspool.wire.secret import Secret
 
 RANDOM_LENGTH = 8 + COOKIES * NONCE_LENGTH
 """Bytes of randomness that an answer takes: the choice's and the cookies' nonces."""
@@ -102,7 +103,7 @@ class Deferred:
         """Export the client's keys, for the request that is to be sent now; raises RuntimeError the second time."""
         export, aead, peer = self._take(), self.choice.aead, self.choice.serving.backend.cookies
         contexts = exporter_contexts(aead, compliant_128gcm=self._request.compliant_128gcm)
-        c2s, s2c = (export(each, aead.key_length) for each in contexts)
+        c2s, s2c = (Secret(export(each, aead.key_length)) for each in contexts)
         token = peer.token if isinstance(peer, FixedKey) else None
         return Asked(self.choice, FixedKeyRequest(token, aead, c2s, s2c))
 
@@ -186,7 +187,7 @@ class Negotiator:
         aead, backend = choice.aead, choice.serving.backend
         c2s, s2c = exporter_contexts(aead, compliant_128gcm=request.compliant_128gcm)
         length = aead.key_length
-        association = Association(aead, export(c2s, length), export(s2c, length))
+        association = Association(aead, Secret(export(c2s, length)), Secret(export(s2c, length)))
         return Response(
             aead=aead,
             cookies=key.mint_all(association, nonces),

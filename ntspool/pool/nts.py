@@ -121,7 +121,7 @@ def build_request(
         ExtensionField(FieldType.NTS_COOKIE, cookie),
         *[placeholder] * placeholders,
     )
-    data = _seal(association, association.c2s, clear, nonce, b"")
+    data = _seal(association, association.c2s.reveal(), clear, nonce, b"")
     return Request(data, association, unique_id, transmit_timestamp)
 
 
@@ -199,7 +199,7 @@ def open_request(
     if authenticator.nonce_room < association.aead.nonce_length:
         raise WireError("the authenticator leaves too little room for the server's nonce")
     try:
-        plaintext = _open(association, association.c2s, authenticator, data[: packet.authenticator_offset])
+        plaintext = _open(association, association.c2s.reveal(), authenticator, data[: packet.authenticator_offset])
     except WireError:
         return UnverifiedRequest(packet.header, unique_id)
     placeholders += _placeholders(decode_fields(plaintext), len(cookie))
@@ -219,7 +219,7 @@ def seal_response(request: OpenedRequest, header: Header, cookies: Sequence[byte
     fitting = max(0, request.length - without_cookies) // len(encode_field(fields[0]))
     if not fitting:
         raise WireError("the request is too short for a response with a cookie")
-    return _seal(request.association, request.association.s2c, clear, nonce, encode_fields(fields[:fitting]))
+    return _seal(request.association, request.association.s2c.reveal(), clear, nonce, encode_fields(fields[:fitting]))
 
 
 def build_nak(request: UnverifiedRequest, header: Header) -> bytes:
@@ -232,7 +232,7 @@ def build_nak(request: UnverifiedRequest, header: Header) -> bytes:
 def _open_response(association: Association, packet: Packet, data: bytes) -> Response | Refused:
     authenticator = _last_authenticator(packet)
     try:
-        plaintext = _open(association, association.s2c, authenticator, data[: packet.authenticator_offset])
+        plaintext = _open(association, association.s2c.reveal(), authenticator, data[: packet.authenticator_offset])
     except WireError:
         return Refused(Refusal.BAD_AUTHENTICATOR)
     if packet.header.kiss_code is not None:

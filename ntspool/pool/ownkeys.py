@@ -4,6 +4,7 @@ from typing import Final
 
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.keyfiles import KeySet
+from ntspool.wire.secret import Secret
 
 LIFE: Final = 86400.0
 """Seconds that a key mints for, as long as chrony's and ntpd-rs's; it opens cookies twice as long again."""
@@ -15,7 +16,7 @@ _BEFORE = 2
 _IDS = 1 << 32
 
 
-def following(keys: KeySet | None, secret: bytes) -> KeySet:
+def following(keys: KeySet | None, secret: Secret) -> KeySet:
     """Return the keys once `secret` (SECRET_LENGTH random bytes) mints; the first ones if there are none yet."""
     if keys is None:
         return KeySet((ServerKey(1, secret),), 0)

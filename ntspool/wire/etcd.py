@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ntspool.errors import WireError
+from ntspool.wire.secret import Secret
 
 UNAUTHENTICATED = 16
 """The gRPC code of a token that is not good (any more)."""
@@ -77,9 +78,9 @@ class Refusal:
         return self.code == UNAUTHENTICATED or _STALE_AUTH in self.words
 
 
-def authenticate(user: str, password: str) -> bytes:
+def authenticate(user: str, password: Secret) -> bytes:
     """Return the body that asks for a token."""
-    return _encode({"name": user, "password": password})
+    return _encode({"name": user, "password": password.reveal().decode()})
 
 
 def read(key: str) -> bytes:
@@ -129,12 +130,12 @@ def lease(identity: int) -> bytes:
     return _encode({"ID": str(identity)})
 
 
-def token(answer: bytes) -> str:
+def token(answer: bytes) -> Secret:
     """Return the token of an answer; raises WireError, as all that follow."""
     found = _object(answer).get("token")
     if not isinstance(found, str) or not found.isprintable():
         raise WireError("etcd sent no token")
-    return found
+    return Secret(found.encode())
 
 
 def kept(answer: bytes) -> tuple[tuple[Kept, ...], int]:

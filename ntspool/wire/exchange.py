@@ -1,25 +1,25 @@
 """The NTS-KE exchange as two state machines without I/O: bytes in, one message out (RFC 8915 section 4)."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from ntspool.errors import WireError
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Refusal, Request, Response, decode_request, decode_response
-from ntspool.wire.records import CRITICAL_BIT, MAX_MESSAGE, PROTOCOL_NTPV4, Record, RecordType
+from ntspool.wire.records import CRITICAL_BIT, END_OF_MESSAGE, MAX_MESSAGE, PROTOCOL_NTPV4, Record, RecordType
 
 
 class MessageBuffer:
     """Collects one NTS-KE message from pieces of any size.
 
-    `limit` bounds what a peer can make us keep, in bytes.
+    `limit` bounds what a peer can make us keep, in bytes: until its message is whole nothing is kept but the bytes.
     """
 
-    __slots__ = ("_data", "_limit", "_records", "_start")
+    __slots__ = ("_data", "_limit", "_start")
 
     def __init__(self, limit: int) -> None:
         self._data = bytearray()
         self._limit = limit
-        self._records: list[Record] = []
         self._start = 0
 
     def receive_data(self, data: bytes) -> tuple[Record, ...] | None:
@@ -28,30 +28,38 @@ class MessageBuffer:
         Raises WireError when the message is too long, or is framed otherwise than RFC 8915 section 4 says.
         """
         self._data += data
-        while (record := self._next_record()) is not None:
-            if record.type == RecordType.END_OF_MESSAGE:
-                self._check_end(record)
-                return tuple(self._records)
-            self._records.append(record)
+        while (end := self._end_of_record()) is not None:
+            start, self._start = self._start, end
+            if int.from_bytes(self._data[start : start + 2], "big") & ~CRITICAL_BIT == RecordType.END_OF_MESSAGE:
+                return self._whole(start)
         return None
 
-    def _next_record(self) -> Record | None:
-        start, held = self._start, len(self._data)
-        body = start + 4
-        end = body + int.from_bytes(self._data[start + 2 : body], "big") if held >= body else held
+    def _end_of_record(self) -> int | None:
+        """Return where the next record ends, None while it is not all there."""
+        held, body = len(self._data), self._start + 4
+        end = body + int.from_bytes(self._data[body - 2 : body], "big") if held >= body else held
         if max(end, held) > self._limit:
             raise WireError(f"the message is longer than {self._limit} bytes")
-        if held < body or held < end:
-            return None
-        self._start = end
-        head = int.from_bytes(self._data[start : start + 2], "big")
-        return Record(head & ~CRITICAL_BIT, bytes(self._data[body:end]), critical=head >= CRITICAL_BIT)
+        return None if held < body or held < end else end
 
-    def _check_end(self, record: Record) -> None:
-        if not record.critical or record.body:
+    def _whole(self, last: int) -> tuple[Record, ...]:
+        """Return the records before the last one, End of Message, which begins at `last`."""
+        if self._data[last : self._start] != _END:
             raise WireError("End of Message is not critical or not empty")
         if self._start != len(self._data):
             raise WireError("data after End of Message")
+        return tuple(_split(bytes(self._data[:last])))
+
+
+_END = END_OF_MESSAGE.encode()
+
+
+def _split(data: bytes) -> Iterator[Record]:
+    at = 0
+    while at < len(data):
+        head, end = int.from_bytes(data[at : at + 2], "big"), at + 4 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield Record(head & ~CRITICAL_BIT, data[at + 4 : end], critical=head >= CRITICAL_BIT)
+        at = end
 
 
 class ServerExchange:

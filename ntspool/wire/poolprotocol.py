@@ -5,7 +5,7 @@ is read as a hostile peer's. Keys and tokens are left out of every repr.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ntspool.errors import WireError
 from ntspool.wire import records
@@ -24,6 +24,7 @@ from ntspool.wire.messages import (
     sort_records,
 )
 from ntspool.wire.records import END_OF_MESSAGE, KEEP_ALIVE, PROTOCOL_NTPV4, Record, RecordType
+from ntspool.wire.secret import Secret
 from ntspool.wire.servernames import check_server_name
 
 _LISTS = (RecordType.SUPPORTED_NEXT_PROTOCOL_LIST, RecordType.SUPPORTED_ALGORITHM_LIST)
@@ -41,7 +42,7 @@ class SupportQuery:
     `token` is None for a peer that sent none, who gets no answer; `keep_alive` asks for another message's time.
     """
 
-    token: str | None = field(repr=False)
+    token: Secret | None
     keep_alive: bool = True
     protocols: bool = True
     aeads: bool = True
@@ -92,17 +93,17 @@ class FixedKeyRequest:
     `token` and `keep_alive` as in SupportQuery. `protocol` and `aead` may be numbers that we do not know.
     """
 
-    token: str | None = field(repr=False)
+    token: Secret | None
     aead: int
-    c2s: bytes = field(repr=False)
-    s2c: bytes = field(repr=False)
+    c2s: Secret
+    s2c: Secret
     keep_alive: bool = True
     protocol: int = PROTOCOL_NTPV4
 
     def encode(self) -> bytes:
         """Return the message."""
         asked = [
-            records.fixed_key_request(self.c2s, self.s2c),
+            records.fixed_key_request(self.c2s.reveal(), self.s2c.reveal()),
             records.next_protocol([self.protocol]),
             records.aead_algorithm([self.aead]),
         ]
@@ -194,20 +195,24 @@ def _fixed_key_request(message: Sequence[Record]) -> FixedKeyRequest:
     if not keys or len(keys) % 2 or half != _KEY_LENGTHS.get(aead, half):
         raise WireError(f"a Fixed Key Request has {len(keys)} bytes of keys for AEAD {aead}")
     token = _token_before(message, found, asked)
-    return FixedKeyRequest(token, aead, keys[:half], keys[half:], RecordType.KEEP_ALIVE in found, protocol)
+    return FixedKeyRequest(
+        token, aead, Secret(keys[:half]), Secret(keys[half:]), RecordType.KEEP_ALIVE in found, protocol
+    )
 
 
 _KEY_LENGTHS = {aead.value: aead.key_length for aead in Aead}
 
 
-def _token_before(message: Sequence[Record], found: dict[int, Record], authorised: Sequence[RecordType]) -> str | None:
+def _token_before(
+    message: Sequence[Record], found: dict[int, Record], authorised: Sequence[RecordType]
+) -> Secret | None:
     token = found.get(RecordType.AUTHENTICATION_TOKEN)
     if token is None:
         return None
     first = next(index for index, record in enumerate(message) if record.type in authorised)
     if message.index(token) > first:
         raise WireError("the Authentication Token comes after what it should authorise")
-    return token.text()
+    return Secret(token.text().encode())
 
 
 def _refusal(message: Sequence[Record]) -> Refusal | None:
@@ -232,8 +237,8 @@ def _check_cookies(cookies: Sequence[bytes]) -> None:
         raise WireError(f"the server sent {len(cookies)} cookies of {length} bytes, too much for a response")
 
 
-def _token(token: str | None) -> list[Record]:
-    return [] if token is None else [records.authentication_token(token)]
+def _token(token: Secret | None) -> list[Record]:
+    return [] if token is None else [records.authentication_token(token.reveal().decode())]
 
 
 def _kept_alive(keep_alive: bool) -> list[Record]:

@@ -17,6 +17,9 @@ FLAGS = (
 )
 """It runs as root in CI, and is to ask nobody but the gateway for anything."""
 
+PATIENCE = 60_000
+"""Milliseconds that a browser on a busy machine may take for one thing."""
+
 
 @dataclass
 class Tab:
@@ -39,6 +42,7 @@ async def chromium():
 
         async def tab(url, **context):
             opened = Tab(await (await browser.new_context(**context)).new_page())
+            opened.page.set_default_timeout(PATIENCE)
             opened.page.on("console", lambda message: opened.complaints.append(message.text))
             opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
             opened.page.on("request", lambda request: opened.requests.append(request.url))

@@ -104,4 +104,4 @@ def lay_out(directory: Path, pki) -> Surroundings:
 def run_ntspool(*words: object) -> subprocess.CompletedProcess[str]:
     """Run a command of ntspool to its end."""
     command = [sys.executable, "-m", "ntspool", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -19,7 +19,7 @@ from ntspool.net.timeserver import TimeServer
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.keyfiles import KeySet
 from tests.net.daemons.test_restarted import at
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 FAST = Pace(answer=0.15, settle=0.6, between=0.02, turn=0.05, recheck=0.1, retry=0.05, longest_retry=0.2)
 NEVER = 1e9
@@ -206,6 +206,27 @@ def test_a_report_that_nobody_took_is_made_again(tmp_path):
     asyncio.run(run())
 
 
+def test_a_gateway_that_has_started_anew_is_told_again(tmp_path):
+    """What was reported to it before is gone with its process."""
+
+    async def run():
+        gateways = Gateways()
+        async with embedded(tmp_path, gateways) as (daemon, *_):
+            gateways.offered = delivery(four(5), CookieFormat.CHRONY)
+            complaint = ("chrony 5", (), "no chrony here")
+            await reported(gateways, *complaint)
+            gateways.trouble = RemoteError("nobody there")
+            asked = gateways.calls.count("keyring")
+            await until(lambda: gateways.calls.count("keyring") > asked + 1)
+            gateways.trouble = None
+            await until(lambda: gateways.reports == [complaint, complaint])
+            gateways.offered = delivery(four(6))
+            await reported(gateways, *good(gateways.offered))
+            assert daemon.installed() == four(6)
+
+    asyncio.run(run())
+
+
 def test_a_revoked_agent_ends_and_leaves_the_keys(tmp_path):
     async def run():
         gateways = Gateways()
@@ -214,7 +235,7 @@ def test_a_revoked_agent_ends_and_leaves_the_keys(tmp_path):
             await reported(gateways, *good(gateways.offered))
             gateways.trouble = ShutOutError("revoked")
             with pytest.raises(LocalError, match="revoked; the daemon keeps its keys, enrol this agent again"):
-                await asyncio.wait_for(agent, 10)
+                await asyncio.wait_for(agent, DEADLINE)
             assert daemon.installed() == four(5)
 
     asyncio.run(run())
@@ -398,8 +419,8 @@ def test_nothing_secret_is_logged(tmp_path, capfd):
     logged = "".join(capfd.readouterr())
     assert "key file written" in logged
     for key in at(10).keys + at(12).keys:
-        assert key.secret.hex() not in logged
-        assert repr(key.secret)[2:-1] not in logged
+        assert key.secret.reveal().hex() not in logged
+        assert repr(key.secret.reveal())[2:-1] not in logged
 
 
 def test_a_certificate_that_cannot_be_kept_is_asked_for_again(tmp_path):

@@ -16,15 +16,16 @@ from ntspool.app.gateway import Gateway
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.keyfiles import parse
 from ntspool.pool.keyring import STATES
+from tests.app import scripted
 from tests.app.pool import lay_out
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 NTSPOOL = [sys.executable, "-m", "ntspool"]
 
 
 def _run(*words, answer=""):
     return subprocess.run(
-        [*NTSPOOL, *map(str, words)], input=answer, capture_output=True, text=True, timeout=30, check=False
+        [*NTSPOOL, *map(str, words)], input=answer, capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -90,9 +91,9 @@ def test_a_missing_configuration_exits_2(command, tmp_path):
 
 @pytest.mark.parametrize("server", ["", "host:", "host:0", "host:65536", "host:4a", "[::1", "[]:4460", ":4460"])
 def test_query_of_what_is_no_server_exits_2(server):
-    result = _run("query", server)
-    assert result.returncode == 2
-    assert "expected for example 192.0.2.1:4460 or [2001:db8::1]:4460" in result.stderr
+    result = scripted.command("query", server)
+    assert result.code == 2
+    assert "expected for example 192.0.2.1:4460 or [2001:db8::1]:4460" in result.err
 
 
 def test_query_of_a_server_that_is_not_there_exits_1():
@@ -187,29 +188,31 @@ def test_keys_export_prints_and_writes_the_same_file(around):
 def test_keys_export_writes_each_daemons_format(around, cookies, count):
     around.config.write_text(around.config.read_text().replace("cookies: ntspool", f"cookies: {cookies}"))
     written = around.directory / "out"
-    assert _run("keys", "export", "ntp-1", "--config", around.config, "--output", written).returncode == 0
+    assert scripted.command("keys", "export", "ntp-1", "--config", around.config, "--output", written).code == 0
     assert len(parse(CookieFormat(cookies), written.read_bytes()).keys) == count
 
 
 def test_keys_export_of_an_unknown_backend_names_those_there_are(around):
-    result = _run("keys", "export", "ntp-9", "--config", around.config)
-    assert result.returncode == 1
-    assert result.stderr == f"ntspool: there is no backend 'ntp-9' in {around.config}; there are ntp-1, ntp-2\n"
+    result = scripted.command("keys", "export", "ntp-9", "--config", around.config)
+    assert result.code == 1
+    assert result.err == f"ntspool: there is no backend 'ntp-9' in {around.config}; there are ntp-1, ntp-2\n"
 
 
 def test_keys_export_into_a_folder_that_is_not_there_says_so(around):
-    result = _run("keys", "export", "ntp-1", "--config", around.config, "--output", around.directory / "no" / "out")
-    assert result.returncode == 1
-    assert "cannot be written: No such file or directory" in result.stderr
+    result = scripted.command(
+        "keys", "export", "ntp-1", "--config", around.config, "--output", around.directory / "no" / "out"
+    )
+    assert result.code == 1
+    assert "cannot be written: No such file or directory" in result.err
 
 
 @pytest.mark.parametrize(
     "words", [[], ["ntp-1", "--watch", "somewhere"], ["--watch", "somewhere", "--output", "file"], ["--output", "file"]]
 )
 def test_keys_export_takes_a_name_or_a_directory(around, words):
-    result = _run("keys", "export", *words, "--config", around.config)
-    assert result.returncode == 2
-    assert "expected the NAME of a backend, or --watch DIR" in result.stderr
+    result = scripted.command("keys", "export", *words, "--config", around.config)
+    assert result.code == 2
+    assert "expected the NAME of a backend, or --watch DIR" in result.err
 
 
 def test_keys_export_keeps_a_directory_fresh(around):
@@ -229,25 +232,24 @@ def test_keys_export_keeps_a_directory_fresh(around):
             assert (directory / name).stat().st_ino != stamps[name]
             assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE) == 0
     finally:
         process.kill()
         process.wait()
 
 
 def test_keys_export_into_a_directory_that_is_not_there_says_so(around):
-    result = _run("keys", "export", "--watch", around.directory / "missing", "--config", around.config)
-    assert result.returncode == 1
-    assert "cannot be written: No such file or directory" in result.stderr
+    result = scripted.command("keys", "export", "--watch", around.directory / "missing", "--config", around.config)
+    assert result.code == 1
+    assert "cannot be written: No such file or directory" in result.err
 
 
 @pytest.mark.parametrize("command", [["status"], ["rotate"], ["revoke", "3"], ["revoke", "3", "--yes"]])
 def test_without_a_gateway_nothing_is_done_to_keys_and_it_exits_3(around, command):
-    result = _run("keys", *command, "--config", around.config)
-    assert (result.returncode, result.stdout) == (3, "")
+    result = scripted.command("keys", *command, "--config", around.config)
+    assert (result.code, result.out) == (3, "")
     assert (
-        result.stderr
-        == f"ntspool: no gateway answers at {around.directory}/state/admin.sock: No such file or directory\n"
+        result.err == f"ntspool: no gateway answers at {around.directory}/state/admin.sock: No such file or directory\n"
     )
 
 

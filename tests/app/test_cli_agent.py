@@ -46,12 +46,15 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
             control_port(tmp_path) as port,
             TimeServer([("127.0.0.1", 0)], keys, 3, poll_interval=0.05) as server,
         ):
-            words = ("--state", state, "enroll", port.token("ntp-1"), "--gateway", port.gateway)
+            words = ("--state", state, "enroll", port.token("ntp-1").reveal().decode(), "--gateway", port.gateway)
             enrolled = await asyncio.to_thread(_run, *words)
             assert (enrolled.returncode, enrolled.stderr) == (0, "")
             assert enrolled.stdout == f"enrolled as the agent of ntp-1; its certificate is in {state}\n"
             host, ntp_port = server.addresses[0]
             words = ("--state", state, "--ntp", f"{host}:{ntp_port}", "--key-file", keys)
+            left = [state / ".identity.4194305.tmp", tmp_path / ".keys.4194305.tmp"]
+            for each in left:
+                each.touch()
             with (
                 Systemd(str(tmp_path / "notify")) as systemd,
                 _agent(log, *words, NOTIFY_SOCKET=systemd.address) as process,
@@ -61,6 +64,8 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
                     await until(lambda: "ntp-1" in port.desk.reports)
                     await until(lambda current=current: port.desk.reports["ntp-1"].revision == str(current))
                     assert port.desk.reports["ntp-1"].proved == ids(four(current))
+                # Of an agent that was killed as it wrote.
+                assert not any(each.exists() for each in left)
                 proved = f"STATUS=epochs proved: {', '.join(map(str, ids(four(6))))}"
                 await until(lambda: systemd.said(proved))
                 process.send_signal(signal.SIGTERM)
@@ -72,7 +77,7 @@ def test_an_agent_enrols_carries_keys_and_ends_when_told(tmp_path):
     assert Embedded(keys).installed() == four(6)
     logged = log.read_text()
     assert '"event": "agent stopped"' in logged
-    assert not any(key.secret.hex() in logged for key in four(6).keys)
+    assert not any(key.secret.reveal().hex() in logged for key in four(6).keys)
 
 
 def test_an_agent_that_nobody_enrolled_says_so(tmp_path):

@@ -18,6 +18,7 @@ from ntspool.errors import ConfigError, StateError
 from ntspool.net.resolver import recall
 from ntspool.net.store import FileStore
 from tests.app.pool import lay_out, run_ntspool
+from tests.app.scripted import command
 from tests.net.dnsserver import Zone, dns_server
 from tests.waiting import until
 
@@ -210,10 +211,10 @@ def test_colours_are_for_terminals(path):
     ],
 )
 def test_a_mistake_is_told_by_line_and_nothing_is_written(path, words, mistakes):
-    result = run_ntspool("backend", *words, "-c", path)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    *told, note = result.stderr.splitlines()
+    result = command("backend", *words, "-c", path)
+    assert result.code == 2
+    assert result.out == ""
+    *told, note = result.err.splitlines()
     assert len(told) == len(mistakes)
     assert all(line.startswith(f"{path}:{mistake}") for line, mistake in zip(told, mistakes, strict=True))
     assert note == f"{path} stays as it was; the lines are those it would have"
@@ -231,23 +232,23 @@ def test_a_mistake_is_told_by_line_and_nothing_is_written(path, words, mistakes)
     ],
 )
 def test_what_cannot_be_meant_exits_2(path, words, wrong):
-    result = run_ntspool("backend", *words, "-c", path)
-    assert result.returncode == 2
-    assert wrong in result.stderr
+    result = command("backend", *words, "-c", path)
+    assert result.code == 2
+    assert wrong in result.err
     assert path.read_text() == TEXT
 
 
 def test_a_backend_that_is_not_there_exits_1(path):
-    result = run_ntspool("backend", "remove", "ntp-9", "-c", path)
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr == f"ntspool: there is no backend 'ntp-9' in {path}; there are ntp-1, ntp-2\n"
+    result = command("backend", "remove", "ntp-9", "-c", path)
+    assert (result.code, result.out) == (1, "")
+    assert result.err == f"ntspool: there is no backend 'ntp-9' in {path}; there are ntp-1, ntp-2\n"
 
 
 def test_the_last_backend_is_refused_with_4(path):
     path.write_text(TEXT[: TEXT.index("\n  # Old")])
-    result = run_ntspool("backend", "remove", "ntp-1", "-c", path)
-    assert result.returncode == 4
-    assert result.stderr == "ntspool: ntp-1 is the only backend; a pool needs one, so add another one first\n"
+    result = command("backend", "remove", "ntp-1", "-c", path)
+    assert result.code == 4
+    assert result.err == "ntspool: ntp-1 is the only backend; a pool needs one, so add another one first\n"
 
 
 def test_a_file_with_a_mistake_can_be_mended(path):

@@ -19,9 +19,10 @@ from ntspool.pool.health import Health, State
 from ntspool.pool.keyring import create
 from ntspool.pool.publishing import ALONE
 from ntspool.pool.quorum import Opinion
+from ntspool.wire.secret import Secret
 from tests.waiting import until
 
-SEAL = Seal(b"k" * 32)
+SEAL = Seal(Secret(b"k" * 32))
 RING = create(0.0, lambda n: bytes(range(n)))
 ALL, NONE = Opinion(frozenset("abc")), Opinion(frozenset(), dict.fromkeys("abc", "no answer"))
 

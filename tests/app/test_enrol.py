@@ -8,6 +8,7 @@ from ntspool.app import enrol
 from ntspool.errors import ConfigError, LocalError, RemoteError
 from ntspool.net import enrolment
 from ntspool.net.store import FileStore
+from ntspool.wire.secret import Secret
 from tests.app.pool import lay_out, run_ntspool
 
 
@@ -21,7 +22,7 @@ def test_a_token_is_one_word_that_is_good_once(around):
     assert (result.returncode, result.stderr) == (0, "")
     [token] = result.stdout.split()
     store = FileStore(around.directory / "state")
-    assert enrolment.redeem(store, token, 1, time.time()) == "ntp-1"
+    assert enrolment.redeem(store, Secret(token.encode()), 1, time.time()) == "ntp-1"
     assert enrolment.is_allowed(store, "ntp-1", 1)
 
 
@@ -29,7 +30,7 @@ def test_the_state_holds_no_token(around):
     token = enrol.new_token(around.config, "ntp-1")
     kept = [path.read_bytes() for path in (around.directory / "state").iterdir()]
     assert kept
-    assert not any(token.encode() in each for each in kept)
+    assert not any(token.reveal() in each for each in kept)
 
 
 def test_an_unknown_backend_gets_none_and_those_there_are_are_named(around):

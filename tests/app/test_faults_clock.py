@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ntspool.net.agentclient import Gateway, enrol
-from tests.app.faulty import site
+from tests.app.breakable import site
 
 HOUR = 3600
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))

@@ -12,7 +12,7 @@ from ntspool.errors import RemoteError, StateError
 from ntspool.net.agentclient import Gateway, enrol
 from ntspool.net.enrolment import create_token
 from ntspool.net.store import FileStore
-from tests.app.faulty import AGENT, site
+from tests.app.breakable import AGENT, site
 from tests.processes import workers_of
 
 FULL = "cannot be written: No space left on device"

@@ -1,4 +1,4 @@
-"""A gateway as a process while what it needs of the system is not to be had: log, descriptors, memory, DNS, certificate."""
+"""A gateway as a process that cannot have what it needs of the system: log, descriptors, memory, DNS, certificate."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ntspool.errors import RemoteError
-from tests.app.faulty import site
+from tests.app.breakable import site
 from tests.net.dnsserver import Zone, dns_server
 from tests.processes import alive, workers_of
 
@@ -164,7 +164,7 @@ async def _a_full_log(place):
 async def _is_ready(place):
     try:
         return (await place.ask("GET", "/v1/status"))["ready"]
-    except Exception:  # noqa: BLE001  -- it is starting
+    except Exception:
         return False
 
 

@@ -11,6 +11,7 @@ from ntspool.app.adminclient import call, call_list
 from ntspool.app.cli import cli
 from ntspool.net.keyexchange import Server, exchange_keys
 from ntspool.wire.messages import Request, Response
+from ntspool.wire.secret import Secret
 from tests.app.mixedpool import ALL, OWN, PATIENCE, SHARING, mixed_pool
 from tests.processes import workers_of
 from tests.waiting import until
@@ -111,7 +112,7 @@ def test_workers_go_on_without_their_control_process(tmp_path, pki):
 def test_another_token_is_taken_over_by_a_reload(tmp_path, pki):
     async def scene(pool, state):
         for ke in pool.kes.values():
-            ke.token = ke.token[::-1]
+            ke.token = Secret(ke.token.reveal()[::-1])
             _ = ke.token_file
         await ask(state, "POST", "/v1/reload")
         assert {pool.given(await pool.session(OWN)) for _ in range(20)} <= set(pool.times)

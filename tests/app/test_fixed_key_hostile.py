@@ -10,6 +10,7 @@ from ntspool.wire.messages import Response, encode_message
 from ntspool.wire.records import RecordType
 from tests.app.mixedpool import FAILED, OWN, SHARING, mixed_pool, until
 from tests.net.scriptedke import BREAKDOWNS, DEVIATIONS, answer_twice, deviating, silent
+from tests.waiting import DEADLINE
 
 LIMIT = 180.0
 NAME = "ntp-9"
@@ -26,7 +27,7 @@ def play(directory, pki, scene, **settings):
 async def served_again(pool):
     """Wait until the backend is UP and its clients are sent there; none is refused meanwhile."""
     await until(lambda: NAME in pool.up())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         while pool.given(await pool.session(OWN)) != NAME:
             pass
 

@@ -24,7 +24,7 @@ from ntspool.pool.cookies import CookieFormat, key_id
 from ntspool.pool.view import ChangeView, ReloadView
 from ntspool.wire.messages import Refusal, Response
 from tests.app.pool import lay_out
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_backends_that_all_fall_silent_at_once_are_given_out_all_the_same(around
             for server in servers.values():
                 await server.stop()
             await until(lambda: any(entry["event"] == "panic" for entry in logs))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             return {(await around.session()).server for _ in range(40)}
 
     assert _play(around, scene) == {"127.0.0.20", "127.0.0.21"}
@@ -216,6 +216,17 @@ def test_a_gateway_that_is_started_again_goes_on_with_the_same_keys(around):
 
     keyring = _play(around, rotate)
     assert _play(around, look) == (keyring, 4)
+
+
+def test_what_a_gateway_that_was_killed_left_half_written_is_gone_once_another_starts(around):
+    """It may hold the roots of all epochs."""
+    left = around.directory / "state" / ".keyring.4194305.tmp"
+
+    async def scene(*_):
+        return left.exists()
+
+    left.write_bytes(b"torn")
+    assert not _play(around, scene)
 
 
 def test_the_keyring_is_encrypted_once_there_is_a_key_for_that(around):

@@ -84,7 +84,7 @@ class Surroundings:
     def secrets(self):
         epochs = self.checker.keyring.epochs
         keys = [key for each in BACKENDS for key in self.checker.keyring.keys(each.key_group, each.cookies).keys]
-        return [epoch.root for epoch in epochs] + [key.secret for key in keys]
+        return [epoch.root.reveal() for epoch in epochs] + [key.secret.reveal() for key in keys]
 
 
 @pytest.fixture
@@ -356,7 +356,9 @@ def test_every_backend_gets_its_own_keys_and_a_new_revision_whenever_anything_of
 
     async def run():
         first, second = before = await deliveries()
-        assert {key.secret for key in first.keys.keys}.isdisjoint(key.secret for key in second.keys.keys)
+        assert {key.secret.reveal() for key in first.keys.keys}.isdisjoint(
+            key.secret.reveal() for key in second.keys.keys
+        )
         keeper.lay_out()
         assert await deliveries() == before
         await keeper.rotate()

@@ -46,7 +46,7 @@ def test_what_workers_turn_away_is_told_in_one_line_and_a_reload_lets_it_in(arou
                 with pytest.raises(RemoteError):
                     await around.session()
             await until(lambda: gateway._workers.turned_away == {TurnedAway.DENIED: 12})
-            await until(lambda: any(entry["event"] == "turned away" for entry in logs))
+            await until(lambda: sum(entry["clients"] for entry in logs if entry["event"] == "turned away") == 12)
             around.config.write_text(open_to_all)
             await gateway.reload()
             reply = await around.session()

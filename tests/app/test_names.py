@@ -6,8 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ntspool import config
-from ntspool.app import declared, enrol, export
-from ntspool.app import gateway as gateway_module
+from ntspool.app import declared, enrol, export, roster
 from ntspool.app.gateway import Gateway
 from ntspool.errors import LocalError
 from ntspool.pool import resolving
@@ -70,7 +69,7 @@ def test_names_are_resolved_before_the_first_client_comes(around):
 
 
 def test_a_gateway_starts_with_what_there_is(around, monkeypatch):
-    monkeypatch.setattr(gateway_module, "RESOLVE_DEADLINE", 0.3)
+    monkeypatch.setattr(roster, "RESOLVE_DEADLINE", 0.3)
     with dns_server(_zone(a="127.0.0.20")) as zone:
         zone.mute = True
         _name(around, zone, ntp_1="a.example")
@@ -153,7 +152,7 @@ def test_no_client_is_left_without_an_answer_while_an_address_takes_the_place_of
             zone.records["a.example", "A"] = (0, "127.0.0.21")
             async with asyncio.timeout(DEADLINE):
                 while ["127.0.0.21"] not in served:
-                    await gateway.publish()
+                    await gateway._snapshots.publish()
             return served
 
         served = _play(around, scene)

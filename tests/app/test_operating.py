@@ -16,7 +16,7 @@ from ntspool.net.keyexchange import exchange_keys
 from ntspool.net.timequery import query_time
 from ntspool.wire.messages import Response
 from tests.app.pool import REQUEST, lay_out
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 
 @pytest.fixture
@@ -331,9 +331,9 @@ def test_events_are_kept_whatever_is_logged(around):
 def test_a_long_poll_does_not_hold_up_the_end(around):
     async def scene(_):
         async with _gateway(around):
-            waiting = asyncio.create_task(asyncio.to_thread(_events, around.state / "admin.sock", 10**6, 50))
+            waiting = asyncio.create_task(asyncio.to_thread(_events, around.state / "admin.sock", 10**6, 500))
             await asyncio.sleep(0.2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             return await waiting
 
     assert _play(around, scene) == []

@@ -198,7 +198,7 @@ def test_a_running_gateways_history_is_reported(tmp_path, pki):
         async with around.time_servers() as servers, serving(around):
             await servers["ntp-2"].stop()
             await until(lambda: '"backend DOWN"' in (around.directory / "log").read_text())
-            async with asyncio.timeout(40):  # it writes every ten seconds
+            async with asyncio.timeout(90):  # it writes every ten seconds
                 while await asyncio.to_thread(probes, around) <= 20:
                     await asyncio.sleep(0.2)
 

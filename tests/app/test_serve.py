@@ -13,7 +13,7 @@ import pytest
 from tests.app.pool import lay_out
 from tests.processes import end_workers, workers_of
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +16,6 @@ from tests.processes import end_workers
 from tests.waiting import until
 
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
-WAIT = 20_000
-"""Milliseconds."""
 
 
 @asynccontextmanager
@@ -40,24 +40,31 @@ async def serving(around):
         end_workers(around.state)
 
 
-@pytest.fixture
-def around(tmp_path, pki):
-    return lay_out(tmp_path, pki)
+@dataclass
+class Stage:
+    """What all tests of this module play on: a browser, and a gateway process of which two backends are UP."""
+
+    tab: object
+    url: str
+    servers: dict
+    state: Path
 
 
-def play(around, scene):
-    """Run `scene(tab, url, time_servers)` with a browser and a gateway process whose two backends are UP."""
+@asynccontextmanager
+async def staged(around):
     around.configure(panic=100)
+    async with chromium() as tab, around.time_servers() as servers, serving(around) as url:
+        yield Stage(tab, url, servers, around.state)
 
-    async def run():
-        async with (
-            chromium() as tab,
-            around.time_servers() as servers,
-            serving(around) as url,
-        ):
-            await scene(tab, url, servers)
 
-    asyncio.run(run())
+@pytest.fixture(scope="module")
+def play(tmp_path_factory, pki):
+    """Yield a function that runs `scene(stage)`."""
+    made = staged(lay_out(tmp_path_factory.mktemp("pool"), pki))
+    with asyncio.Runner() as runner:
+        stage = runner.run(made.__aenter__())
+        yield lambda scene: runner.run(scene(stage))
+        runner.run(made.__aexit__(None, None, None))
 
 
 def check(opened, url):
@@ -67,50 +74,21 @@ def check(opened, url):
     assert all(each.startswith(url) for each in opened.requests), opened.requests
 
 
-def test_a_backend_that_stops_returns_and_is_drained_is_seen_to_without_reloading(around):
-    async def scene(tab, url, servers):
-        for _ in range(3):
-            await around.session()
-        opened = await tab(url, viewport=DESKTOP)
-        page = opened.page
-        await page.wait_for_selector("text=All 2 backends serve time")
-        await page.evaluate("window.mark = 'not reloaded'")
-        assert (await page.title()).startswith("2/2 UP")
-        await servers["ntp-2"].stop()
-        card = page.locator("article[data-name='ntp-2']")
-        await card.locator("header", has_text="DOWN").wait_for(timeout=WAIT)
-        assert "no answer" in await card.locator("> .cause").inner_text() or "refused" in await card.inner_text()
-        await page.wait_for_selector("h1:has-text('1 of 2 backends serve time')")
-        assert "ntp-2 is DOWN" in await page.locator("#news").inner_text()
-        assert (await page.title()).startswith("1/2 UP")
-        await page.wait_for_selector("#events >> text=backend DOWN", timeout=WAIT)
-        await servers["ntp-2"].start()
-        await page.wait_for_selector("h1:has-text('All 2 backends serve time')", timeout=WAIT)
-        assert "ntp-2 is UP" in await page.locator("#news").inner_text()
-        await asyncio.to_thread(call, around.state / "admin.sock", "POST", "/v1/backends/ntp-1/drain")
-        await page.wait_for_selector("article[data-name='ntp-1'] >> text=DRAIN", timeout=WAIT)
-        assert "ntp-1 is DRAIN" in await page.locator("#news").inner_text()
-        assert await page.evaluate("window.mark") == "not reloaded"
-        check(opened, url)
-
-    play(around, scene)
-
-
-def test_the_page_says_so_when_it_has_lost_the_gateway_and_when_it_is_back(around):
-    async def scene(tab, url, _):
-        opened = await tab(url)
+def test_the_page_says_so_when_it_has_lost_the_gateway_and_when_it_is_back(play):
+    async def scene(stage):
+        opened = await stage.tab(stage.url)
         await opened.page.wait_for_selector("text=All 2 backends serve time")
         await opened.page.route("**/fragment", lambda route: route.abort())
-        await opened.page.wait_for_selector("#news:has-text('No contact with the gateway since')", timeout=WAIT)
+        await opened.page.wait_for_selector("#news:has-text('No contact with the gateway since')")
         await opened.page.unroute("**/fragment")
-        await opened.page.wait_for_selector("#news:has-text('In contact with the gateway again')", timeout=WAIT)
+        await opened.page.wait_for_selector("#news:has-text('In contact with the gateway again')")
 
-    play(around, scene)
+    play(scene)
 
 
-def test_a_page_that_stays_open_over_an_upgrade_loads_itself_anew(around):
-    async def scene(tab, url, _):
-        opened = await tab(url)
+def test_a_page_that_stays_open_over_an_upgrade_loads_itself_anew(play):
+    async def scene(stage):
+        opened = await stage.tab(stage.url)
         page = opened.page
         await page.evaluate("window.mark = 'not reloaded'")
 
@@ -120,22 +98,24 @@ def test_a_page_that_stays_open_over_an_upgrade_loads_itself_anew(around):
                 response=answer, body=(await answer.text()).replace('data-version="', 'data-version="9 ')
             )
 
-        async with page.expect_navigation(timeout=WAIT):
+        async with page.expect_navigation():
             await page.route("**/fragment", upgraded, times=1)
         assert await page.evaluate("window.mark") is None
         await page.wait_for_selector(".live")
-        check(opened, url)
+        check(opened, stage.url)
 
-    play(around, scene)
+    play(scene)
 
 
-def test_the_page_is_whole_dark_and_light_on_desktop_and_phone_and_without_javascript(around):
-    async def scene(tab, url, _):
+def test_the_page_is_whole_dark_and_light_on_desktop_and_phone_and_without_javascript(play):
+    async def scene(stage):
         grounds = set()
         for scheme in ("dark", "light"):
             for size in (DESKTOP, PHONE):
                 for scripted in (True, False):
-                    opened = await tab(url, viewport=size, color_scheme=scheme, java_script_enabled=scripted)
+                    opened = await stage.tab(
+                        stage.url, viewport=size, color_scheme=scheme, java_script_enabled=scripted
+                    )
                     page = opened.page
                     await page.wait_for_selector("h1:has-text('All 2 backends serve time')")
                     assert await page.locator("#pause").is_visible() == scripted
@@ -144,28 +124,28 @@ def test_the_page_is_whole_dark_and_light_on_desktop_and_phone_and_without_javas
                         assert await page.evaluate(wide), size
                         ground = "getComputedStyle(document.body).backgroundColor"
                         grounds.add((scheme, await page.evaluate(ground)))
-                    check(opened, url)
+                    check(opened, stage.url)
                     await page.context.close()
         assert len({ground for _, ground in grounds}) == len(grounds) == 2
 
-    play(around, scene)
+    play(scene)
 
 
-def test_nothing_moves_for_those_who_do_not_want_it(around):
-    async def scene(tab, url, _):
+def test_nothing_moves_for_those_who_do_not_want_it(play):
+    async def scene(stage):
         moving = {}
         for wish in ("reduce", "no-preference"):
-            opened = await tab(url, reduced_motion=wish)
+            opened = await stage.tab(stage.url, reduced_motion=wish)
             await opened.page.wait_for_selector(".live")
             moving[wish] = await opened.page.evaluate("document.getAnimations().length")
         assert moving == {"reduce": 0, "no-preference": 1}
 
-    play(around, scene)
+    play(scene)
 
 
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(around):
-    async def scene(tab, url, _):
-        opened = await tab(url, viewport=DESKTOP)
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(play):
+    async def scene(stage):
+        opened = await stage.tab(stage.url, viewport=DESKTOP)
         page = opened.page
         await page.wait_for_selector("#pause:visible")
         focused = "document.activeElement.id || document.activeElement.className || document.activeElement.tagName"
@@ -181,6 +161,33 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(around):
         await page.keyboard.press("Shift+Tab")
         await page.keyboard.press("Enter")
         assert await page.evaluate(focused) == "main"
-        check(opened, url)
+        check(opened, stage.url)
 
-    play(around, scene)
+    play(scene)
+
+
+def test_a_backend_that_stops_returns_and_is_drained_is_seen_to_without_reloading(play):
+    async def scene(stage):
+        opened = await stage.tab(stage.url, viewport=DESKTOP)
+        page = opened.page
+        await page.wait_for_selector("text=All 2 backends serve time")
+        await page.evaluate("window.mark = 'not reloaded'")
+        assert (await page.title()).startswith("2/2 UP")
+        await stage.servers["ntp-2"].stop()
+        card = page.locator("article[data-name='ntp-2']")
+        await card.locator("header", has_text="DOWN").wait_for()
+        assert "no answer" in await card.locator("> .cause").inner_text() or "refused" in await card.inner_text()
+        await page.wait_for_selector("h1:has-text('1 of 2 backends serve time')")
+        assert "ntp-2 is DOWN" in await page.locator("#news").inner_text()
+        assert (await page.title()).startswith("1/2 UP")
+        await page.wait_for_selector("#events >> text=backend DOWN")
+        await stage.servers["ntp-2"].start()
+        await page.wait_for_selector("h1:has-text('All 2 backends serve time')")
+        assert "ntp-2 is UP" in await page.locator("#news").inner_text()
+        await asyncio.to_thread(call, stage.state / "admin.sock", "POST", "/v1/backends/ntp-1/drain")
+        await page.wait_for_selector("article[data-name='ntp-1'] >> text=DRAIN")
+        assert "ntp-1 is DRAIN" in await page.locator("#news").inner_text()
+        assert await page.evaluate("window.mark") == "not reloaded"
+        check(opened, stage.url)
+
+    play(scene)

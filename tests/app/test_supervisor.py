@@ -1,6 +1,7 @@
 """One worker's keeper, with processes that misbehave in the worker's place."""
 
 import asyncio
+import re
 import sys
 from collections import Counter
 
@@ -40,7 +41,7 @@ def talker(before="", after=""):
     return [sys.executable, "-c", _TALKER.format(before=before, after=after)]
 
 
-def _play(command, scene, count=lambda tally: None):
+def _play(command, scene, count=lambda tally: None, wanted_now=lambda _: False):
     """Run `scene(supervisor, logs)` while one keeps `command` running; return what was logged."""
     started = []
 
@@ -52,7 +53,7 @@ def _play(command, scene, count=lambda tally: None):
         return started[-1]
 
     async def run():
-        supervisor = Supervisor(7, spawn, SNAPSHOT, count)
+        supervisor = Supervisor(7, spawn, SNAPSHOT, count, wanted_now)
         try:
             await scene(supervisor, logs)
         finally:
@@ -76,6 +77,33 @@ def test_one_that_dies_at_once_again_and_again_is_replaced_ever_more_slowly_and_
     assert [each["deaths"] for each in logs[:4]] == [1, 2, 3, 4]
     assert [each["replaced_in"] for each in logs[:4]] == [0.01, 0.02, 0.04, 0.04]
     assert all(each["reason"].endswith(", status 1") for each in logs)
+
+
+def test_the_signal_that_killed_one_is_told_by_its_name():
+    async def scene(_, logs):
+        await until(lambda: logs)
+
+    [first, *_] = _play(talker(before="import os; os.kill(os.getpid(), signal.SIGKILL)"), scene)
+    assert re.fullmatch(r"pid \d+, signal 9 \(SIGKILL\)", first["reason"])
+
+
+@pytest.mark.parametrize("number", [-64, -200])
+def test_a_signal_without_a_name_is_told_by_its_number(number):
+    assert supervisor_module._ending(number).startswith(f"signal {-number}")
+
+
+def test_one_that_died_often_is_replaced_at_once_while_no_other_serves(monkeypatch):
+    monkeypatch.setattr(supervisor_module, "LONGEST_BACK_OFF", 3600)
+    wanted = []
+
+    async def scene(_, logs):
+        await until(lambda: logs and logs[-1]["replaced_in"] > 0.3)
+        # By itself, it would be in 0.6 s, 1.3 s and so on, an hour in the end.
+        wanted.append(True)
+        await until(lambda: logs[-1]["replaced_in"] == 3600)
+
+    logs = _play(["/bin/false"], scene, wanted_now=lambda _: bool(wanted))
+    assert logs[-1]["deaths"] >= 18
 
 
 def test_one_that_cannot_be_started_is_tried_again():
@@ -137,9 +165,9 @@ def test_one_that_finishes_is_not_waited_for_when_something_is_published():
 
     async def scene(supervisor, _):
         await supervisor.serving()
-        finishing = asyncio.create_task(supervisor.finish(3))
+        finishing = asyncio.create_task(supervisor.finish(4))
         await asyncio.sleep(0.1)
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(3.5):
             await supervisor.caught_up(99)
         await finishing
 

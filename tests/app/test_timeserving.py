@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from ntspool.app.demo_backends import free_port
 from ntspool.app.timeserving import read_tokens, renew
 from ntspool.errors import StateError
 from ntspool.net.daemons import keyfile
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.ownkeys import LIFE
 from ntspool.wire.poolprotocol import FixedKeyRequest, SupportQuery
-from tests.interop.lab import wait_until
+from ntspool.wire.secret import Secret
+from tests.interop.lab import free_port, wait_until
 from tests.net.poolclient import PoolClient
 
 TOKEN, OTHER = "f0" * 32, "0f" * 32
@@ -38,7 +38,7 @@ def token_file(tmp_path, text, mode=0o600):
     [("", ()), (TOKEN, (TOKEN,)), (f"{TOKEN}\n\n{OTHER}\n", (TOKEN, OTHER)), ("!" * 16, ("!" * 16,))],
 )
 def test_tokens_one_a_line(tmp_path, text, tokens):
-    assert read_tokens(token_file(tmp_path, text)) == tokens
+    assert read_tokens(token_file(tmp_path, text)) == tuple(Secret(each.encode()) for each in tokens)
 
 
 @pytest.mark.parametrize("line", ["x" * 15, TOKEN + " ", TOKEN + "\r", TOKEN + "é", TOKEN + "\0", f"{TOKEN} {OTHER}"])
@@ -69,8 +69,16 @@ def test_a_new_key_a_day(tmp_path):
         renew(path, path.stat().st_mtime + LIFE - 1)
         assert keyfile.read(path, CookieFormat.NTSPOOL) == keys
     assert keys.keys == tuple(seen[-3:])
-    assert len({key.secret for key in seen}) == 5
+    assert len({key.secret.reveal() for key in seen}) == 5
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_one_that_was_killed_left_half_written_is_gone_at_the_next_look(tmp_path):
+    path, left = tmp_path / "keys", tmp_path / ".keys.4194305.tmp"
+    renew(path, 0.0)
+    left.touch()
+    renew(path, path.stat().st_mtime)
+    assert not left.exists()
 
 
 def test_a_file_of_something_else_is_not_written_over(tmp_path):
@@ -86,7 +94,7 @@ def test_a_file_of_something_else_is_not_written_over(tmp_path):
 
 @contextmanager
 def running(tmp_path, pki, tokens):
-    ntp, ke = free_port(["127.0.0.1"]), free_port(["127.0.0.1"])
+    ntp, ke = free_port("127.0.0.1"), free_port("127.0.0.1")
     command = [sys.executable, "-m", "ntspool", "timeserver", f"--listen=127.0.0.1:{ntp}", f"--keys={tmp_path}/keys"]
     command += ["--own-keys", f"--ke-listen=127.0.0.1:{ke}", f"--certificate={pki.chain}", f"--private-key={pki.key}"]
     log = tmp_path / "log"
@@ -109,7 +117,10 @@ def test_a_client_comes_from_ke_to_authenticated_time(tmp_path, pki):
 def test_a_hangup_brings_new_tokens_and_bad_ones_do_not_come(tmp_path, pki):
     def cookies(port, token):
         with PoolClient("127.0.0.1", port, pki.ca) as pool:
-            return hasattr(pool.ask(FixedKeyRequest(token, 15, os.urandom(32), os.urandom(32))), "response")
+            return hasattr(
+                pool.ask(FixedKeyRequest(Secret(token.encode()), 15, Secret(os.urandom(32)), Secret(os.urandom(32)))),
+                "response",
+            )
 
     with running(tmp_path, pki, token_file(tmp_path, TOKEN)) as (process, port, log):
         assert (cookies(port, TOKEN), cookies(port, OTHER)) == (True, False)
@@ -121,5 +132,5 @@ def test_a_hangup_brings_new_tokens_and_bad_ones_do_not_come(tmp_path, pki):
         process.send_signal(signal.SIGHUP)
         wait_until("the complaint", lambda: "the old ones stay" in log.read_text())
         with PoolClient("127.0.0.1", port, pki.ca) as pool:
-            assert pool.ask(SupportQuery(OTHER)).keep_alive
+            assert pool.ask(SupportQuery(Secret(OTHER.encode()))).keep_alive
     assert not any(token in log.read_text() for token in (TOKEN, OTHER, "short"))

@@ -756,7 +756,7 @@ def test_a_key_that_others_can_read_is_a_mistake(folder: Path) -> None:
     key.write_bytes((folder / "privkey.pem").read_bytes())
     key.chmod(0o644)
     (mistake,) = mistakes_of(folder, MINIMAL.replace("privkey.pem", "open.pem"))
-    assert mistake.startswith("backends.yaml:4: tls[0]: open.pem is a private key that every user can get at; chmod o=")
+    assert mistake.startswith("backends.yaml:4: tls[0]: open.pem is open to every user; chmod o=")
 
 
 def test_a_certificate_with_the_key_of_another_is_a_mistake(folder: Path, pki: Pki) -> None:

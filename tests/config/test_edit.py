@@ -183,6 +183,12 @@ def test_a_backend_that_is_not_there_is_told() -> None:
         removed("backends: [{name: a}, {name: a}]", "a")
 
 
+def test_what_has_no_name_goes_by_none() -> None:
+    for action in (lambda text: removed(text, ""), lambda text: changed(text, "", weight=5)):
+        with pytest.raises(LocalError, match=r"^there is no backend '' in backends\.yaml; there are b$"):
+            action("backends: [a, {address: 192.0.2.1}, {name: b}]\n")
+
+
 def test_an_srv_entry_goes_by_its_srv_name() -> None:
     text = "backends:\n- {name: a}\n- {srv: _ntp._udp.example}\n"
     assert removed(text, "_ntp._udp.example") == "backends:\n- {name: a}\n"

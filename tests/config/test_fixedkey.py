@@ -13,11 +13,13 @@ from ntspool.pool.discovery import Declared, backends
 from ntspool.pool.model import FixedKey
 from ntspool.pool.resolving import Known, Question, RecordType, Target
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 from tests.config.test_config import MINIMAL, NO_BACKENDS, SAMPLE, folder, load_text, mistakes_of
 
 __all__ = ["folder"]
 
 TOKEN = "0123456789abcdef" * 4
+SECRET = Secret(TOKEN.encode())
 OWN = "cookies: fixed-key"
 
 
@@ -45,7 +47,7 @@ def own_backend(folder: Path, text: str) -> FixedKey:
 
 def test_the_least_that_it_needs(folder: Path) -> None:
     text = entry(f"{OWN}, ke: {{token: token}}")
-    assert own_backend(folder, text) == FixedKey("ntp.example.org", TOKEN)
+    assert own_backend(folder, text) == FixedKey("ntp.example.org", SECRET)
     backend = load_text(folder, text).backends[1]
     assert backend.aeads == (Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512)
 
@@ -53,7 +55,7 @@ def test_the_least_that_it_needs(folder: Path) -> None:
 def test_all_that_it_can_be_told(folder: Path, pki) -> None:
     ke = f"{{host: KE.example.net, port: 4461, ca: {pki.ca}, token: token}}"
     text = entry(f"{OWN}, aeads: [30], ke: {ke}")
-    assert own_backend(folder, text) == FixedKey("ke.example.net", TOKEN, 4461, "ke.example.net", pki.ca.read_bytes())
+    assert own_backend(folder, text) == FixedKey("ke.example.net", SECRET, 4461, "ke.example.net", pki.ca.read_bytes())
     assert load_text(folder, text).backends[1].aeads == (Aead.AES_128_GCM_SIV,)
 
 
@@ -84,7 +86,10 @@ def test_neither_token_nor_authorities_stand_in_words(folder: Path, pki) -> None
         (f"{OWN}, ke: {{port: 4460}}", "ke.token: missing; expected the path of a file with the token"),
         (f"{OWN}, ke: {{token: nothing}}", "ke.token: nothing cannot be read: No such file or directory"),
         (f"{OWN}, ke: {{token: .}}", "ke.token: FOLDER is not a regular file"),
-        (f"{OWN}, ke: {{token: {'t' * 300}}}", f"ke.token: {'t' * 300} cannot be read: File name too long"),
+        (
+            f"{OWN}, ke: {{token: {'t' * 300}}}",
+            "ke.token: no such file; expected the path of one that holds the secret",
+        ),
         (f"{OWN}, ke: {{token: 7}}", "ke.token: 7 is not a path"),
         (f"{OWN}, ke: {{token: token, port: 0}}", "ke.port: 0 is below 1"),
         (f"{OWN}, ke: {{token: token, host: a_b}}", "ke.host: 'a_b' is not a DNS name"),
@@ -108,7 +113,7 @@ def test_a_mistake_is_told_with_its_place(folder: Path, text: str, what: str) ->
 @pytest.mark.parametrize(
     ("contents", "mode", "what"),
     [
-        (TOKEN, 0o644, "is a token that every user can get at; chmod o= it"),
+        (TOKEN, 0o644, "is open to every user; chmod o= it"),
         ("short", 0o600, "holds 5 characters, and a token has 16 to 1024"),
         ("x" * 1025, 0o600, "holds 1025 characters, and a token has 16 to 1024"),
         (f"{TOKEN}\n{TOKEN}", 0o600, "holds characters that no token has"),
@@ -125,7 +130,7 @@ def test_a_token_that_is_none_or_open_to_all(folder: Path, token: Path, contents
 
 def test_a_credential_holds_a_token(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
-    assert own_backend(folder, entry(f'{OWN}, ke: {{token: "credential:token"}}')).token == TOKEN
+    assert own_backend(folder, entry(f'{OWN}, ke: {{token: "credential:token"}}')).token == SECRET
 
 
 def test_a_key_group_of_others_does_not_mind_it(folder: Path) -> None:
@@ -154,7 +159,7 @@ def test_each_target_of_an_srv_name_is_asked_by_its_own_name(folder: Path, servi
     }
     found, left_out = backends(entries, knowledge)
     assert not left_out
-    assert [each.cookies for each in found] == [FixedKey(name, TOKEN, port) for name in ("a.example", "b.example")]
+    assert [each.cookies for each in found] == [FixedKey(name, SECRET, port) for name in ("a.example", "b.example")]
     assert {each.key_group for each in found} == {""}
 
 
@@ -171,4 +176,4 @@ def test_the_sample_shows_one(folder: Path) -> None:
     shown = SAMPLE.read_text().replace("/etc/ntspool/tls/", "").replace("/etc/ntspool/ntp-4.token", "token")
     (line,) = (line for line in shown.splitlines() if OWN in line)
     found = own_backend(folder, shown.replace(line, line.replace("# ", "", 1)))
-    assert found == FixedKey("ntp-4.example.com", TOKEN)
+    assert found == FixedKey("ntp-4.example.com", SECRET)

@@ -9,6 +9,7 @@ import pytest
 
 from ntspool.errors import StateError
 from ntspool.net.etcd import Etcd, EtcdSettings
+from ntspool.wire.secret import Secret
 from tests.interop.etcd import etcd
 from tests.interop.lab import find
 
@@ -28,7 +29,7 @@ def run(running, folder, *words):
 
 def use(running, user, password, key):
     async def write():
-        async with Etcd(EtcdSettings(running.endpoints, "/", user, password)) as client:
+        async with Etcd(EtcdSettings(running.endpoints, "/", user, Secret(password.encode()))) as client:
             await client.put(key, b"x")
 
     asyncio.run(write())

@@ -4,6 +4,7 @@ Every case has a generator of its own, so that what a failure prints makes it ag
 """
 
 import signal
+import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from ntspool.errors import WireError
 SEED = 8915
 SLOWEST = 0.5
 """Seconds of processor time after which a case is ended; on a machine of today the slowest takes 0.01."""
+
+MOST_MEMORY, MOST_PER_BYTE = 256 * 1024, 64
+"""Bytes that a case may have Python hold at a time, and for each byte of its own."""
 
 LONGEST = 60_000
 """Bytes of a case; an NTP datagram can have no more than some 65,000."""
@@ -113,10 +117,12 @@ def endless_loops_ended():
 class Target:
     """`check` takes a case's bytes and its generator; it may raise `refusals`, and AssertionError when it is let down.
 
-    `lengths` tells where in some bytes the 16-bit length fields are.
+    `invariant` says in words what it sees to, beside what holds for all: time and memory of a case are bounded, and
+    nothing else is raised. `lengths` tells where in some bytes the 16-bit length fields are.
     """
 
     name: str
+    invariant: str
     cases: int
     samples: Sequence[bytes]
     check: Callable[[bytes, Random], object]
@@ -130,6 +136,13 @@ class Target:
         except self.refusals:
             return False
         return True
+
+    def memory(self, data):
+        """Return the most bytes that Python held for a case at a time; tracemalloc must run, which makes it slow."""
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        self.try_one(data, Random(data))
+        return tracemalloc.get_traced_memory()[1] - before
 
     def case(self, number, seed=SEED):
         """Return the bytes of a case and its generator."""

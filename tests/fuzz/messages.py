@@ -1,6 +1,7 @@
 """What peers of the control process send: agents, gateways to agents, commands at the admin socket, DNS servers."""
 
 import asyncio
+import base64
 import json
 from urllib.parse import quote
 
@@ -9,13 +10,14 @@ from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
 
-from ntspool.errors import WireError
-from ntspool.net import controlmessages
+from ntspool.errors import LocalError, WireError
+from ntspool.net import controlmessages, enrolment, handover
 from ntspool.net.adminroutes import errors
 from ntspool.net.dns import MALFORMED, MOST_RECORDS, read
 from ntspool.net.keydesk import Delivery
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.resolving import RecordType
+from ntspool.wire.secret import Secret
 from tests.fuzz.cookies import key_set
 from tests.fuzz.engine import Target
 from tests.net.test_admin import Verbs
@@ -41,15 +43,37 @@ def check_delivery(data, _):
     assert controlmessages.decode_delivery(controlmessages.encode_delivery("ntp-1", found)) == found
 
 
+def check_agents_answer(data, _):
+    """Certificates, or whether a turn is granted."""
+    try:
+        assert controlmessages.decode_granted(data) in {True, False}
+    except WireError:
+        controlmessages.decode_pem(data, "certificate").decode("ascii")
+
+
+def check_token(data, _):
+    assert len(enrolment.pinned_authority(Secret(data))) == 32
+
+
+def check_packet(data, _):
+    message = handover.message_of(data)
+    if message is None:
+        raise WireError("not of this version")
+    assert handover.message_of(handover.packet(message)) == message
+
+
 # Commands.
 
-HANDLERS = {f"{each.method} {each.path}": each.handler for each in Verbs().routes.acting()}
+VERBS, RUNNER = Verbs(), asyncio.Runner()
+HANDLERS = {f"{each.method} {each.path}": each.handler for each in (*VERBS.routes.acting(), *VERBS.routes.reading())}
 BODIES = [
     b'POST /v1/backends/{name}/weight\n{"weight": 7}',
     b'POST /v1/keys/revoke\n{"epoch": 3}',
     b"POST /v1/keys/rotate\n",
     b"POST /v1/backends/{name}/drain\n{}",
     b'POST /v1/cluster/forget\n{"gateway": "west"}',
+    b"GET /v1/events\nafter=7&wait=1.5",
+    b"GET /v1/backends/{name}\n",
 ]
 
 
@@ -58,7 +82,8 @@ def check_command(data, _):
     resource = line.decode("latin-1")
     if resource not in HANDLERS:
         raise WireError("no such resource")
-    status = asyncio.run(answer(resource, body))
+    VERBS.done.clear()
+    status = RUNNER.run(answer(resource, body))
     assert status in {200, 400, 404, 409}
     if status == 400:
         raise WireError("refused")
@@ -69,9 +94,9 @@ async def answer(resource, body):
     payload = StreamReader(BaseProtocol(asyncio.get_running_loop()), 2**16, loop=asyncio.get_running_loop())
     payload.feed_data(body)
     payload.feed_eof()
-    request = make_mocked_request(
-        method, quote(path.replace("{name}", "ntp-1")), payload=payload, match_info={"name": "ntp-1"}
-    )
+    query = f"?{quote(body, safe='=&%+')}" if method == "GET" else ""
+    target = quote(path.replace("{name}", "ntp-1")) + query
+    request = make_mocked_request(method, target, payload=payload, match_info={"name": "ntp-1"})
     response = await errors(request, HANDLERS[resource])
     assert json.loads(response.text) is not None
     return response.status
@@ -108,10 +133,65 @@ def check_dns_answer(data, _):
     assert len(answer.records) <= MOST_RECORDS[kind]
 
 
+ENROLMENT = controlmessages.Enrolment(Secret(b"token"), b"-----BEGIN\n").encode()
+REPORT = controlmessages.Report("7", (1, 2), "no\x1b[2J").encode()
+AGENTS_ANSWERS = [
+    controlmessages.encode_granted(granted=True),
+    controlmessages.encode_certificates(certificate=b"-----BEGIN\n", ca=b"-----BEGIN\n"),
+]
+TOKEN = b"ntspool1-" + base64.urlsafe_b64encode(bytes(range(200, 248)))
 TARGETS = [
-    Target("enrolment", 3_000, [controlmessages.Enrolment("token", b"-----BEGIN\n").encode()], check_enrolment),
-    Target("agent's report", 5_000, [controlmessages.Report("7", (1, 2), "no\x1b[2J").encode()], check_report),
-    Target("delivery of keys", 5_000, DELIVERIES, check_delivery),
-    Target("admin command", 2_000, BODIES, check_command),
-    Target("DNS answer", 5_000, DNS_ANSWERS, check_dns_answer),
+    Target(
+        "enrolment", "Gives a token and a request for a certificate, or WireError.", 3_000, [ENROLMENT], check_enrolment
+    ),
+    Target(
+        "agent's report",
+        "Gives a report that is written as it was read, with printable words, or WireError.",
+        5_000,
+        [REPORT],
+        check_report,
+    ),
+    Target(
+        "delivery of keys",
+        "Gives keys that are written as they were read, or WireError.",
+        5_000,
+        DELIVERIES,
+        check_delivery,
+    ),
+    Target(
+        "answer to an agent",
+        "Gives a yes, a no or text in ASCII, or WireError.",
+        2_000,
+        AGENTS_ANSWERS,
+        check_agents_answer,
+    ),
+    Target(
+        "enrolment token",
+        "Gives the SHA-256 that it pins, or LocalError.",
+        2_000,
+        [TOKEN],
+        check_token,
+        refusals=(LocalError,),
+    ),
+    Target(
+        "handover's packet",
+        "Gives a message of this version, or nothing.",
+        2_000,
+        [handover.packet("go")],
+        check_packet,
+    ),
+    Target(
+        "admin command",
+        "Is answered in JSON, with 200 for what is well-formed, else 400, 404 or 409.",
+        1_000,
+        BODIES,
+        check_command,
+    ),
+    Target(
+        "DNS answer",
+        "Gives records of bounded number and a time to live, or WireError.",
+        3_000,
+        DNS_ANSWERS,
+        check_dns_answer,
+    ),
 ]

@@ -1,8 +1,10 @@
 """What reaches the NTS-KE port: the PROXY protocol's header and NTS-KE messages, in both roles."""
 
+import socket
 from functools import partial
 
 from ntspool.errors import WireError
+from ntspool.net.proxied import _Header
 from ntspool.wire import records
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import ClientExchange, ServerExchange
@@ -69,25 +71,71 @@ PROXY_HEADERS = [
 ]
 
 
+class Peeked:
+    """What a listener sees of a connection: what has come, which it peeks at first and takes then."""
+
+    def __init__(self):
+        self.socket, self.come = self, b""
+
+    def recv(self, size, flags):
+        found = self.come[:size]
+        if not flags & socket.MSG_PEEK:
+            self.come = self.come[size:]
+        return found
+
+
+def header_in_pieces(data, pieces):
+    """Return the header that a listener reads from pieces; it takes nothing behind it, and keeps a bounded part."""
+    connection = Peeked()
+    waiting = _Header(connection)
+    for piece in pieces:
+        connection.come += piece
+        while connection.come:
+            found = waiting.read()
+            assert len(waiting.early) < 2 * MAX_HEADER
+            if found is not None:
+                assert connection.come + b"".join(pieces) == data[found.length :]
+                return found
+    return None
+
+
 def check_proxy_header(data, rng):
     found = read_header(data)
-    early = read_header(data[: rng.randrange(len(data) + 1)])
+    for length in range(len(data)) if len(data) < 100 else rng.choices(range(len(data)), k=10):
+        early = read_header(data[:length])
+        assert early == (None if found is None or length < found.length else found)
+    assert header_in_pieces(data, cut(rng, data)) == found
     if found is None:
-        assert early is None
+        assert len(data) < MAX_HEADER
         raise WireError("incomplete")
-    assert early in {None, found}
     assert found.length <= min(len(data), MAX_HEADER)
     assert found.source is None or len(found.source) in {4, 16}
 
 
+STREAMS = {"NTS-KE request": ServerExchange, "NTS-KE response": partial(ClientExchange, REQUEST)}
 TARGETS = [
-    Target("PROXY header", 10_000, PROXY_HEADERS, check_proxy_header, lambda _: [12, 14]),
-    Target("NTS-KE request", 30_000, KE_REQUESTS, partial(check_exchange, ServerExchange), record_lengths),
+    Target(
+        "PROXY header",
+        "Gives the same at whatever length the header is first whole, never beyond MAX_HEADER, or WireError.",
+        6_000,
+        PROXY_HEADERS,
+        check_proxy_header,
+        lambda _: [12, 14],
+    ),
+    Target(
+        "NTS-KE request",
+        "Gives the same request whole and in pieces, or WireError either way.",
+        8_000,
+        KE_REQUESTS,
+        partial(check_exchange, STREAMS["NTS-KE request"]),
+        record_lengths,
+    ),
     Target(
         "NTS-KE response",
-        30_000,
+        "Gives the same answer whole and in pieces, or WireError either way.",
+        8_000,
         KE_RESPONSES,
-        partial(check_exchange, partial(ClientExchange, REQUEST)),
+        partial(check_exchange, STREAMS["NTS-KE response"]),
         record_lengths,
     ),
 ]

@@ -12,15 +12,16 @@ from ntspool.pool.responder import Responder
 from ntspool.wire import ntp
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import Authenticator, ExtensionField, FieldType, Header, Mode, Packet
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target, field_lengths
 
 UID, TRANSMIT = bytes(range(32)), 77
 UID_FIELD = ExtensionField(FieldType.UNIQUE_IDENTIFIER, UID)
 CLIENT = Header(Mode.CLIENT, transmit_timestamp=TRANSMIT)
 SERVER = Header(Mode.SERVER, stratum=2, origin_timestamp=TRANSMIT)
-KEYS = [ServerKey(number, bytes([number]) * 32) for number in range(4)]
+KEYS = [ServerKey(number, Secret(bytes([number]) * 32)) for number in range(4)]
 JAR = CookieJar(CookieFormat.NTSPOOL, KEYS, 2)
-ASSOCIATIONS = [Association(aead, b"\1" * aead.key_length, b"\2" * aead.key_length) for aead in Aead]
+ASSOCIATIONS = [Association(aead, Secret(b"\1" * aead.key_length), Secret(b"\2" * aead.key_length)) for aead in Aead]
 COOKIES = {association: JAR.mint(association, bytes(16)) for association in ASSOCIATIONS}
 
 
@@ -49,7 +50,7 @@ PLAINTEXTS = [
     ntp.encode_fields(FIELDS[2:] * 9),
 ]
 NTS_REQUESTS = [request_of(each, placeholders).data for each in ASSOCIATIONS for placeholders in (0, 2, 7)]
-NTS_RESPONSES = [sealed(each, each.s2c, SERVER, [UID_FIELD], COOKIES_PLAINTEXT) for each in ASSOCIATIONS]
+NTS_RESPONSES = [sealed(each, each.s2c.reveal(), SERVER, [UID_FIELD], COOKIES_PLAINTEXT) for each in ASSOCIATIONS]
 PLAIN = [
     ntp.encode_packet(Packet(header, fields, mac))
     for header in (CLIENT, SERVER, Header(Mode.SERVER, reference_id=b"NTSN", origin_timestamp=TRANSMIT))
@@ -71,10 +72,26 @@ def check_packet(data, _):
                 decode(field.body)
 
 
+def check_fields(data, _):
+    assert ntp.encode_fields(ntp.decode_fields(data)) == data
+
+
+def check_authenticator(data, _):
+    found = ntp.decode_authenticator(data)
+    assert len(found.nonce) + len(found.ciphertext) + found.padding <= len(data) - 4
+
+
 def check_response(data, _):
+    refusals = []
     for association in ASSOCIATIONS:
-        answer = nts.read_response(request_of(association), data)
-        assert not isinstance(answer, nts.Response) or answer.cookies == (bytes(104),) * 3
+        try:
+            answer = nts.read_response(request_of(association), data)
+        except WireError as error:
+            refusals.append(error)
+        else:
+            assert not isinstance(answer, nts.Response) or answer.cookies == (bytes(104),) * 3
+    if len(refusals) == len(ASSOCIATIONS):
+        raise refusals[0]
 
 
 def check_request(data, _):
@@ -84,14 +101,14 @@ def check_request(data, _):
 
 def check_sealed_response(plaintext, rng):
     association = rng.choice(ASSOCIATIONS)
-    data = sealed(association, association.s2c, SERVER, [UID_FIELD], plaintext)
+    data = sealed(association, association.s2c.reveal(), SERVER, [UID_FIELD], plaintext)
     assert isinstance(nts.read_response(request_of(association), data), nts.Response | nts.Refused)
 
 
 def check_sealed_request(plaintext, rng):
     association = rng.choice(ASSOCIATIONS)
     fields = [UID_FIELD, ExtensionField(FieldType.NTS_COOKIE, COOKIES[association])]
-    data = sealed(association, association.c2s, CLIENT, fields, plaintext)
+    data = sealed(association, association.c2s.reveal(), CLIENT, fields, plaintext)
     opened = nts.open_request(ntp.decode_packet(data), data, JAR.open)
     assert 1 <= opened.cookies_wanted <= 8
 
@@ -110,12 +127,68 @@ def check_responder(data, _):
 
 packet_lengths = partial(field_lengths, at=48)
 TARGETS = [
-    Target("NTP packet", 30_000, PLAIN + NTS_REQUESTS + NTS_RESPONSES, check_packet, packet_lengths),
-    Target("encrypted fields", 10_000, PLAINTEXTS, lambda data, _: ntp.decode_fields(data), field_lengths),
-    Target("authenticator", 10_000, AUTHENTICATORS, lambda data, _: ntp.decode_authenticator(data), lambda _: [0, 2]),
-    Target("NTS response", 10_000, NTS_RESPONSES + PLAIN, check_response, packet_lengths),
-    Target("NTS request", 10_000, NTS_REQUESTS + PLAIN, check_request, packet_lengths),
-    Target("sealed NTS response", 5_000, PLAINTEXTS, check_sealed_response, field_lengths),
-    Target("sealed NTS request", 5_000, PLAINTEXTS, check_sealed_request, field_lengths),
-    Target("responder", 10_000, NTS_REQUESTS + PLAIN, check_responder, packet_lengths),
+    Target(
+        "NTP packet",
+        "Gives a packet that is written as it was read, or WireError.",
+        12_000,
+        PLAIN + NTS_REQUESTS + NTS_RESPONSES,
+        check_packet,
+        packet_lengths,
+    ),
+    Target(
+        "encrypted fields",
+        "Gives fields that are written as they were read, or WireError.",
+        8_000,
+        PLAINTEXTS,
+        check_fields,
+        field_lengths,
+    ),
+    Target(
+        "authenticator",
+        "Gives a nonce and a ciphertext that fit into it, or WireError.",
+        8_000,
+        AUTHENTICATORS,
+        check_authenticator,
+        lambda _: [0, 2],
+    ),
+    Target(
+        "NTS response",
+        "Gives a response only if it is authentic, a refusal, or WireError.",
+        4_000,
+        NTS_RESPONSES + PLAIN,
+        check_response,
+        packet_lengths,
+    ),
+    Target(
+        "NTS request",
+        "Gives a request under keys of ours, or one that cannot be verified, or WireError.",
+        8_000,
+        NTS_REQUESTS + PLAIN,
+        check_request,
+        packet_lengths,
+    ),
+    Target(
+        "sealed NTS response",
+        "What is authentic gives a response or a refusal, or WireError.",
+        5_000,
+        PLAINTEXTS,
+        check_sealed_response,
+        field_lengths,
+    ),
+    Target(
+        "sealed NTS request",
+        "What is authentic wants 1 to 8 cookies, or WireError.",
+        5_000,
+        PLAINTEXTS,
+        check_sealed_request,
+        field_lengths,
+    ),
+    Target(
+        "responder",
+        "Gives no answer, or one that is no longer than the request; never raises.",
+        10_000,
+        NTS_REQUESTS + PLAIN,
+        check_responder,
+        packet_lengths,
+    ),
 ]

@@ -9,12 +9,18 @@ from ntspool.wire.exchange import ClientExchange
 from ntspool.wire.messages import NO_COMMON_AEAD, Response, error_refusal
 from ntspool.wire.poolexchange import MAX_ANSWER, BackendExchange, PoolExchange
 from ntspool.wire.poolprotocol import FixedKeyAnswer, FixedKeyRequest, Support, SupportQuery
+from ntspool.wire.secret import Secret
 from tests.fuzz.engine import Target, record_lengths
 from tests.fuzz.negotiation import REQUEST, check_exchange
 
-QUERY = SupportQuery("f0" * 32)
-FIXED = FixedKeyRequest("f0" * 32, 15, bytes(32), bytes(32))
-QUESTIONS = [QUERY.encode(), FIXED.encode(), FixedKeyRequest(None, 17, bytes(64), bytes(64), False).encode()]
+TOKEN = Secret(b"f0" * 32)
+QUERY = SupportQuery(TOKEN)
+FIXED = FixedKeyRequest(TOKEN, 15, Secret(bytes(32)), Secret(bytes(32)))
+QUESTIONS = [
+    QUERY.encode(),
+    FIXED.encode(),
+    FixedKeyRequest(None, 17, Secret(bytes(64)), Secret(bytes(64)), False).encode(),
+]
 SUPPORT_ANSWERS = [
     Support((0,), ((15, 32), (17, 64)), keep_alive=True).encode(),
     Support((0, 0x8001), ((30, 16),)).encode(),
@@ -47,8 +53,34 @@ def check_answer(question, data, rng):
         assert 1 <= len(ClientExchange(REQUEST).receive_data(longest.encode()).cookies) <= 8
 
 
+STREAMS = {
+    "pool's question": BackendExchange,
+    "list of support": partial(asked, QUERY),
+    "fixed-key answer": partial(asked, FIXED),
+}
 TARGETS = [
-    Target("pool's question", 8_000, QUESTIONS, check_question, record_lengths),
-    Target("list of support", 6_000, SUPPORT_ANSWERS, partial(check_answer, QUERY), record_lengths),
-    Target("fixed-key answer", 6_000, FIXED_KEY_ANSWERS, partial(check_answer, FIXED), record_lengths),
+    Target(
+        "pool's question",
+        "Gives the same question whole and in pieces, or WireError either way.",
+        4_000,
+        QUESTIONS,
+        check_question,
+        record_lengths,
+    ),
+    Target(
+        "list of support",
+        "Gives the same list whole and in pieces, or WireError either way.",
+        3_000,
+        SUPPORT_ANSWERS,
+        partial(check_answer, QUERY),
+        record_lengths,
+    ),
+    Target(
+        "fixed-key answer",
+        "Gives the same whole and in pieces, which makes an answer that a client takes, or WireError either way.",
+        3_000,
+        FIXED_KEY_ANSWERS,
+        partial(check_answer, FIXED),
+        record_lengths,
+    ),
 ]

@@ -1,5 +1,6 @@
 """Where daemons and gateways of a test run, and how: on loopback, without any power over the clock."""
 
+import itertools
 import os
 import pwd
 import random
@@ -17,7 +18,9 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 
-DEADLINE = 25.0
+DEADLINE = 60.0
+"""Seconds after which what should come counts as not coming, however little of the machine is ours."""
+
 NOBODY = 65534
 
 T = TypeVar("T")
@@ -165,10 +168,24 @@ def find(program: str) -> str:
     return path
 
 
+def _own_ports() -> Iterator[int]:
+    """Return ports that no other process of this test run gives out, in random order, each again only after the rest.
+
+    A port is used some time after it was found free, at worst minutes: those of modules, when they are imported. They
+    are below those that client's sockets are given by chance.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10000 + number % _PROCESSES, 32768, _PROCESSES)
+    return itertools.cycle(random.sample(ports, len(ports)))
+
+
+_PROCESSES = 12
+_ports = _own_ports()
+
+
 def free_port(*addresses: str) -> int:
-    """Return a port that is free just now on every address, and that no client's socket is given by chance."""
-    while True:
-        port = random.randrange(10000, 32768)
+    """Return a port that is free just now on every address, and that nobody else of this test run is given."""
+    for port in _ports:
         try:
             for address in addresses:
                 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
@@ -177,14 +194,19 @@ def free_port(*addresses: str) -> int:
         except OSError:
             continue
         return port
+    raise AssertionError
 
 
 def wait_until(what: str, condition: Callable[[], T | Literal[False] | None], deadline: float = DEADLINE) -> T:
     """Return what `condition` returns once that is true; fails the test when that takes longer than `deadline`."""
-    end = time.monotonic() + deadline
+    began = time.monotonic()
+    end = began + deadline
     while not (result := condition()):
-        assert time.monotonic() < end, f"waited {deadline:g} s in vain for {what}"
-        time.sleep(0.02)
+        now = time.monotonic()
+        assert now < end, f"waited {deadline:g} s in vain for {what}"
+        # Asking must not take the time that what is waited for needs.
+        time.sleep(max(0.02, now - began))
+        began = time.monotonic()
     return result
 
 

@@ -50,8 +50,8 @@ _UNSYNCHRONISED = 3
 class Plan:
     """So many clients spend a cookie every `poll` seconds; every `fresh` seconds one comes as a new client.
 
-    No cookie is spent that is older than `life` seconds, as the pool promises no more. `backends` are name and cookie
-    format by `address port`.
+    Beside them, `visits` clients a second come, spend two cookies and go. No cookie is spent that is older than `life`
+    seconds, as the pool promises no more. `backends` are name and cookie format by `address port`.
     """
 
     port: int
@@ -62,6 +62,7 @@ class Plan:
     life: float
     backends: Mapping[str, tuple[str, str]]
     report: str
+    visits: float = 0.0
 
 
 @dataclass(slots=True)
@@ -69,19 +70,24 @@ class Report:
     """What happened so far, by the name of the backend; times are Unix seconds.
 
     `failures` are requests that brought no time: time, backend, key id, age of the cookie, cause.
-    `refusals` are key exchanges that failed: time and cause. `newest` is the key id of the newest cookie. `overdue`
-    cookies were thrown away. `least` is how many clients were active at the worst, since all have been.
+    `refusals` are key exchanges that failed: when they began and ended, and the cause; `slowest` is how long the
+    longest took of those that did not. `newest` is the key id of the newest cookie, `handed` when the last one of each
+    key id came. `overdue` cookies were thrown away. `least` is how many clients were active at the worst, since all
+    have been. What began before `ended` has ended.
     """
 
     sessions: int = 0
     spent: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     newest: dict[str, int] = field(default_factory=dict)
+    handed: dict[str, float] = field(default_factory=dict)
+    slowest: float = 0.0
     overdue: int = 0
     active: int = 0
     least: int | None = None
+    ended: float = 0.0
     failures: list[tuple[float, str, int, float, str]] = field(default_factory=list)
-    refusals: list[tuple[float, str]] = field(default_factory=list)
+    refusals: list[tuple[float, float, str]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> "Report":
@@ -102,6 +108,7 @@ class _Client:
         self.report = report
         self.last = float("-inf")
         self.stock: deque[tuple[bytes, float]] = deque(maxlen=STOCK)
+        self.under_way: list[float] = []
 
     async def run(self) -> None:
         await asyncio.sleep(self.plan.poll * random.random())
@@ -115,22 +122,33 @@ class _Client:
 
     async def come(self) -> None:
         """Be a new client: what was in stock is forgotten once there is something else."""
-        began = time.time()
-        try:
-            done = await exchange_keys(
-                Server("127.0.0.1", self.plan.port, "localhost", Path(self.plan.ca)), _REQUEST, 10
-            )
-        except RemoteError as error:
-            self.report.refusals.append((began, str(error)))
-            return
+        server = Server("127.0.0.1", self.plan.port, "localhost", Path(self.plan.ca))
+        with self._begin() as began:
+            try:
+                done = await exchange_keys(server, _REQUEST, 10)
+            except RemoteError as error:
+                self.report.refusals.append((began, time.time(), str(error)))
+                return
         if not isinstance(done.reply, Response) or done.association is None:
-            self.report.refusals.append((began, str(done.reply)))
+            self.report.refusals.append((began, time.time(), str(done.reply)))
             return
         self.report.sessions += 1
+        self.report.slowest = max(self.report.slowest, time.time() - began)
         self.address, self.server_port = str(done.reply.server), int(done.reply.port or 123)
         self.backend, self.format = self.plan.backends[f"{self.address} {self.server_port}"]
         self.association = done.association
         self.stock = deque(((each, time.monotonic()) for each in done.reply.cookies), STOCK)
+        self._note_handed(done.reply.cookies[0])
+
+    async def visit(self) -> None:
+        """Be a client that has come, spends two cookies, and is gone."""
+        await self.come()
+        for _ in range(2):
+            if cookie := self._oldest():
+                await self._spend(*cookie)
+
+    def _note_handed(self, cookie: bytes) -> None:
+        self.report.handed[str(key_id(CookieFormat(self.format), cookie))] = time.time()
 
     def _oldest(self) -> tuple[bytes, float] | None:
         while self.stock:
@@ -140,10 +158,20 @@ class _Client:
             self.report.overdue += 1
         return None
 
+    @contextmanager
+    def _begin(self) -> Iterator[float]:
+        """Have something under way, since the time that this yields."""
+        began = time.time()
+        self.under_way.append(began)
+        try:
+            yield began
+        finally:
+            self.under_way.remove(began)
+
     async def _spend(self, cookie: bytes, got: float) -> None:
         # Another session may have taken the place of this one when the answer comes.
         backend, stock, report = self.backend, self.stock, self.report
-        began, age = time.time(), time.monotonic() - got
+        age = time.monotonic() - got
         report.spent[backend] += 1
         request = build_request(
             self.association,
@@ -153,7 +181,8 @@ class _Client:
             placeholders=STOCK - 1 - len(stock),
             transmit_timestamp=int.from_bytes(os.urandom(8), "big"),
         )
-        answer = await _ask(self.address, self.server_port, request)
+        with self._begin() as began:
+            answer = await _ask(self.address, self.server_port, request)
         if not isinstance(answer, Answer) or answer.header.leap == _UNSYNCHRONISED:
             cause = answer if isinstance(answer, str) else f"{AUTHENTIC}unsynchronised"
             report.failures.append((began, backend, key_id(CookieFormat(self.format), cookie), age, cause))
@@ -162,6 +191,7 @@ class _Client:
             self.last = time.monotonic()
             stock.extend((each, self.last) for each in answer.cookies)
             report.newest[backend] = key_id(CookieFormat(self.format), answer.cookies[0])
+            self._note_handed(answer.cookies[0])
 
 
 async def _ask(address: str, port: int, request: NtpRequest) -> Answer | str:
@@ -189,10 +219,12 @@ async def _main(plan: Plan) -> None:
         for each in clients:
             tasks.create_task(each.run())
         tasks.create_task(_come_anew(plan, clients))
+        tasks.create_task(_be_visited(plan, report))
         while True:
             report.active = sum(time.monotonic() - each.last < ACTIVE for each in clients)
             if report.least is not None or report.active == plan.clients:
                 report.least = min(report.least or plan.clients, report.active)
+            report.ended = min([time.time(), *(began for each in clients for began in each.under_way)])
             report.write(Path(plan.report))
             await asyncio.sleep(0.2)
 
@@ -201,6 +233,15 @@ async def _come_anew(plan: Plan, clients: list[_Client]) -> None:
     while True:
         await asyncio.sleep(plan.fresh)
         await random.choice(clients).come()
+
+
+async def _be_visited(plan: Plan, report: Report) -> None:
+    due = time.monotonic()
+    async with asyncio.TaskGroup() as visits:
+        while plan.visits:
+            visits.create_task(_Client(plan, report).visit())
+            due = max(due + 1 / plan.visits, time.monotonic() - 1)
+            await asyncio.sleep(due - time.monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,18 +255,19 @@ class Load:
         return Report.read(Path(self.plan.report))
 
     def settle(self) -> Report:
-        """Return the report of a time when every request that is under way now has ended."""
-        end = time.monotonic() + PATIENCE + 0.5
-        wait_until("the last requests to end", lambda: time.monotonic() > end)
-        return self.report()
+        """Return a report of a time when whatever is under way now has ended."""
+        now = time.time()
+        return wait_until("the last requests to end", lambda: (found := self.report()).ended > now and found)
 
 
 @contextmanager
-def load(pool: Pool, clients: int, life: float, *, fresh: float = 0.2) -> Iterator[Load]:
+def load(pool: Pool, clients: int, life: float, *, fresh: float = 0.2, visits: float = 0.0) -> Iterator[Load]:
     """Run a load on a pool, from when every client has had an answer; most cookies are spent late in their `life`."""
     backends = {f"{each.addresses[0]} {each.port}": (each.name, each.cookies) for each in pool.members.values()}
     report = pool.directory / "load.json"
-    plan = Plan(pool.port, str(pool.ca), clients, life / (STOCK + 2), fresh, life, backends, str(report))
+    # What an earlier load has reported is not about this one.
+    report.unlink(missing_ok=True)
+    plan = Plan(pool.port, str(pool.ca), clients, life / (STOCK + 2), fresh, life, backends, str(report), visits)
     words = [*pool.network.inside, sys.executable, "-m", "tests.interop.load", json.dumps(asdict(plan))]
     log = pool.directory / "load.log"
     with running(words, log, cwd=Path(__file__).parents[2]) as process:

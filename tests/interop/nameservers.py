@@ -77,7 +77,7 @@ class NameServer:
 
     def edit(self, change: Callable[[dns.update.UpdateMessage], None]) -> None:
         """Change the zone by hand, as its operator may."""
-        update = dns.update.UpdateMessage(ZONE, keyring=read_key(self.key))
+        update = dns.update.UpdateMessage(ZONE, keyring=read_key(self.key).opened())
         change(update)
         assert dns.query.tcp(update, self.host, 2, self.port).rcode() == dns.rcode.NOERROR
 

@@ -22,6 +22,7 @@ from ntspool.wire.records import PROTOCOL_NTPV4
 from tests.interop.daemons import Daemon, chronyd, endpoint
 from tests.interop.lab import Network, free_port, here, running, wait_until, working_directory
 from tests.processes import end_workers
+from tests.secrecy import check_gateway, private_key
 
 HOSTS = ("127.0.0.1", "::1") if has_ipv6() else ("127.0.0.1",)
 """The gateway's addresses."""
@@ -165,6 +166,7 @@ def laid_out(
             yield pool
         finally:
             end_workers(directory / "state")
+        check_gateway(directory, by_name, {"private key": private_key(key.read_bytes())})
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,13 +82,24 @@ def told(done: subprocess.CompletedProcess[str], verdict: str, *, deviation: boo
     return {each["id"] for each in findings if (each["verdict"], each["deviation"]) == (verdict, deviation)}
 
 
-@pytest.mark.parametrize("name", DAEMONS)
-def test_a_daemon_that_is_well(name):
+def check_daemon(name: str) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
+    """Run a daemon, and check it for a reader and for a monitor."""
     with DAEMONS[name]() as daemon:
-        done = check(daemon.network, daemon.ke_port, daemon.directory / "ca.pem", "--json", "--slots=0", "--sessions=2")
-        monitored = check(
-            daemon.network, daemon.ke_port, daemon.directory / "ca.pem", "--nagios", "--days-left", "0", "0"
-        )
+        where = daemon.network, daemon.ke_port, daemon.directory / "ca.pem"
+        done = check(*where, "--json", "--slots=0", "--sessions=2")
+        return done, check(*where, "--nagios", "--days-left", "0", "0")
+
+
+@pytest.fixture(scope="module")
+def checks():
+    """Check all daemons at the same time: most of it is waiting."""
+    with ThreadPoolExecutor(len(DAEMONS)) as pool:
+        yield {name: pool.submit(check_daemon, name) for name in DAEMONS}
+
+
+@pytest.mark.parametrize("name", DAEMONS)
+def test_a_daemon_that_is_well(name, checks):
+    done, monitored = checks[name].result()
     assert told(done, "fail") == set(), done.stdout
     assert told(done, "note", deviation=True) == DEVIATIONS[name]
     assert told(done, "note") == OPTIONAL[name] | SETTING

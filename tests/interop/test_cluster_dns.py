@@ -8,7 +8,7 @@ from tests.interop.nameservers import knot
 from tests.interop.test_dns_publishing import published, shown
 from tests.processes import end_workers
 
-PATIENCE = 45.0
+PATIENCE = 80.0
 """Seconds: a lease of ten, the publisher's pauses, and a busy machine."""
 
 

@@ -19,6 +19,7 @@ from ntspool.pool.cookies import (
 from ntspool.pool.keyfiles import KeySet, parse, render, render_chrony_nks1
 from ntspool.pool.nts import Refusal, Refused, Response, build_request, read_response
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 from tests.interop.daemons import DEADLINE, chronyd, ntpd_rs, ntpsec
 
 SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV
@@ -39,11 +40,11 @@ def new_keys(cookie_format):
     length = SERVER_AEAD[cookie_format].key_length
     # The ids wrap around between the second and the third key.
     ids = (0xFFFFFFFE, 0xFFFFFFFF, 0, 1)
-    return KeySet(tuple(ServerKey(each, os.urandom(length)) for each in ids), current=2)
+    return KeySet(tuple(ServerKey(each, Secret(os.urandom(length))) for each in ids), current=2)
 
 
 def new_association(aead):
-    return Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
+    return Association(aead, Secret(os.urandom(aead.key_length)), Secret(os.urandom(aead.key_length)))
 
 
 def mint(cookie_format, key, association):
@@ -106,7 +107,7 @@ def test_a_cookie_of_the_daemon_has_exactly_the_bytes_that_we_mint(cookie_format
 @DAEMONS
 def test_the_daemon_refuses_a_cookie_under_a_key_that_it_does_not_have(cookie_format, daemon, aeads):
     keys = new_keys(cookie_format)
-    stranger = ServerKey(keys.keys[2].id, os.urandom(len(keys.keys[2].secret)))
+    stranger = ServerKey(keys.keys[2].id, Secret(os.urandom(len(keys.keys[2].secret.reveal()))))
     # NTPsec says nothing; the others answer with an NTS NAK.
     refusal = None if cookie_format is CookieFormat.NTPSEC else Refused(Refusal.NAK, "NTSN")
     with daemon(render(cookie_format, keys, int(time.time()))) as server:
@@ -148,5 +149,5 @@ def test_the_keys_that_a_daemon_makes_for_itself_are_read_as_it_means_them(cooki
         keys = parse(cookie_format, server.key_file.read_bytes())
         assert len(keys.keys) == count
         # A newer chronyd's own keys are of AEAD 30, which we export to no daemon and so do not mint with.
-        if len(keys.keys[0].secret) == SERVER_AEAD[cookie_format].key_length:
+        if len(keys.keys[0].secret.reveal()) == SERVER_AEAD[cookie_format].key_length:
             check_served(server, cookie_format, keys)

@@ -15,6 +15,7 @@ from ntspool.app.throwaway import Authority
 from ntspool.config import Store
 from ntspool.errors import ConflictError, StateError, StoreAwayError
 from ntspool.net.etcd import Etcd, EtcdSettings
+from ntspool.wire.secret import Secret
 from tests.interop.etcd import etcd
 from tests.waiting import DEADLINE, until
 
@@ -181,14 +182,14 @@ def test_users_see_what_their_roles_allow_and_tokens_are_renewed():
         alone.control("user", "grant-role", "gateway", "ntspool")
 
         async def run():
-            async with client(alone, "auth", user="gateway", password="good word") as store:
+            async with client(alone, "auth", user="gateway", password=Secret(b"good word")) as store:
                 await store.put("before", b"authentication is not on yet")
                 alone.control("auth", "enable")
                 await store.put("a", b"one")
                 assert store._token
-                store._token = "forgotten.1"
+                store._token = Secret(b"forgotten.1")
                 assert (await store.get("a")).data == b"one"
-                assert store._token != "forgotten.1"
+                assert store._token != Secret(b"forgotten.1")
                 seen = []
 
                 async def follow():
@@ -198,14 +199,14 @@ def test_users_see_what_their_roles_allow_and_tokens_are_renewed():
                 following = asyncio.create_task(follow())
                 await until(lambda: len(seen) == 2)
                 following.cancel()
-            settings = EtcdSettings(alone.endpoints, "/elsewhere/", "gateway", "good word")
+            settings = EtcdSettings(alone.endpoints, "/elsewhere/", "gateway", Secret(b"good word"))
             async with Etcd(settings) as elsewhere:
                 with pytest.raises(StateError, match="permission denied"):
                     await elsewhere.get("a")
                 with pytest.raises(StoreAwayError, match="permission denied"):
                     async for _ in elsewhere.watch(1, 5.0):
                         pass
-            async with client(alone, "auth", user="gateway", password="bad word") as stranger:
+            async with client(alone, "auth", user="gateway", password=Secret(b"bad word")) as stranger:
                 with pytest.raises(StateError, match="invalid user ID or password"):
                     await stranger.get("a")
             async with client(alone, "auth") as nobody:
@@ -271,5 +272,6 @@ def issue_nameless(authority, directory):
     issued = builder.add_extension(names, critical=True).sign(authority._key, SHA256())
     chain, private = directory / "nameless.pem", directory / "nameless.key"
     chain.write_bytes(issued.public_bytes(Encoding.PEM))
+    private.touch(mode=0o600)
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return chain, private

@@ -13,11 +13,12 @@ from ntspool.pool.cookies import Association
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import NO_COMMON_AEAD, Refusal, RefusalReason
 from ntspool.wire.poolprotocol import FixedKeyRequest, SupportQuery
+from ntspool.wire.secret import Secret
 from tests.interop.daemons import OwnKe, ntpd_rs, timeserver
 from tests.interop.lab import free_port
 from tests.net.poolclient import PoolClient
 
-TOKEN = secrets.token_hex(32)
+TOKEN = Secret(secrets.token_hex(32).encode())
 BAD_REQUEST = Refusal(RefusalReason.ERROR, 1)
 SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV
 DAEMONS = {"ntpd-rs": (ntpd_rs, (SIV_256, SIV_512)), "ntspool": (timeserver, (SIV_256, SIV_512, GCM_SIV))}
@@ -30,13 +31,13 @@ def backend(request, tmp_path_factory):
     authority, ca = Authority.make(datetime.now(UTC)), tmp_path_factory.mktemp("ca") / "ca.pem"
     authority.write(ca)
     address = "127.0.0.71"
-    ke = OwnKe(authority, TOKEN, free_port(address))
+    ke = OwnKe(authority, TOKEN.reveal().decode(), free_port(address))
     with run(addresses=(address,), ke=ke) as daemon:
         yield daemon, aeads, lambda: PoolClient(address, ke.port, ca)
 
 
 def fixed(aead, token=TOKEN, **more):
-    keys = os.urandom(aead.key_length), os.urandom(aead.key_length)
+    keys = Secret(os.urandom(aead.key_length)), Secret(os.urandom(aead.key_length))
     return FixedKeyRequest(token, aead, *keys, **more), Association(aead, *keys)
 
 
@@ -85,7 +86,7 @@ def test_without_keep_alive_the_connection_ends_with_the_cookies(backend):
 
 def test_strangers_get_no_cookies(backend):
     _, _, connect = backend
-    for token in (None, "x" * 64, TOKEN[:-1]):
+    for token in (None, Secret(b"x" * 64), Secret(TOKEN.reveal()[:-1])):
         for question in (SupportQuery(token), fixed(SIV_256, token)[0]):
             with connect() as pool:
                 assert pool.ask(question) == BAD_REQUEST
@@ -96,7 +97,7 @@ def test_an_aead_that_it_has_not_gives_no_cookies(backend):
     _, _, connect = backend
     with connect() as pool:
         # ntpd-rs closes the connection without a word.
-        unknown = FixedKeyRequest(TOKEN, 16, bytes(48), bytes(48))
+        unknown = FixedKeyRequest(TOKEN, 16, Secret(bytes(48)), Secret(bytes(48)))
         assert pool.ask(unknown) in {None, NO_COMMON_AEAD}
 
 

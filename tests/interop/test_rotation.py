@@ -61,6 +61,7 @@ def test_ten_rotations_cost_no_client_a_nak():
 
         newest = wait_until_newest(rotating)
         assert newest == first + 10
+        wait_until("their cookies", lambda: set(running_load.report().newest.values()) == {newest})
         report = running_load.settle()
         told(rotating, began, report, rotations=10)
         assert report.failures == []

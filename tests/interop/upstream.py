@@ -10,6 +10,7 @@ from functools import partial
 
 from ntspool.wire.ntp import Header, Mode, decode_header, encode_header, ntp_timestamp
 from tests.interop.daemons import Daemon, chronyd
+from tests.interop.lab import free_port
 
 LIE = 0.3
 """Seconds by which the liar is ahead."""
@@ -82,11 +83,10 @@ class Upstream:
 def upstream() -> Iterator[Upstream]:
     """Run both, in threads."""
     with ExitStack() as stack:
-        server = Upstream(0)
+        server = Upstream(free_port(_HONEST, _LIAR))
         for host, shift in ((_HONEST, 0.0), (_LIAR, LIE)):
             udp = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
             udp.bind((host, server.port))
-            server.port = udp.getsockname()[1]
             thread = threading.Thread(target=server.serve, args=(udp, shift))
             thread.start()
             stack.callback(_end, udp, thread)

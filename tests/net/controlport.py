@@ -16,12 +16,13 @@ from ntspool.net.mutualtls import client_context
 from ntspool.net.store import FileStore
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.keyfiles import KeySet
+from ntspool.wire.secret import Secret
 
 
 def delivery(revision="7", cookies=CookieFormat.CHRONY, fill=0x5A):
     """Return a delivery of four keys; every secret is `fill` over and over, to be found wherever it leaks."""
     length = SERVER_AEAD[cookies].key_length
-    keys = tuple(ServerKey(number, bytes([fill + number]) * length) for number in range(4))
+    keys = tuple(ServerKey(number, Secret(bytes([fill + number]) * length)) for number in range(4))
     return Delivery(revision, cookies, KeySet(keys, 2))
 
 
@@ -66,7 +67,7 @@ class ControlPort:
         serial = int.from_bytes(os.urandom(8), "big") + 1
         if allowed:
             enrolment.redeem(self.store, self.token(backend), serial, time.time())
-        return private + (issuer or self.authority).sign_agent(csr, backend, serial, now)
+        return Secret(private.reveal() + (issuer or self.authority).sign_agent(csr, backend, serial, now))
 
     async def connect(self, identity=None, context=None):
         """Return a TLS connection as a peer makes it that is no agent of ours."""

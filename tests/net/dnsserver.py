@@ -11,6 +11,8 @@ import dns.message
 import dns.rcode
 import dns.rrset
 
+from tests.interop.lab import free_port
+
 SOA = "ns.example. root.example. 1 3600 600 86400 30"
 """What negative answers carry; its last number is their TTL."""
 
@@ -84,8 +86,9 @@ def dns_server(zone: Zone, port: int = 0) -> Iterator[Zone]:
     done = threading.Event()
     with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        tcp.bind((zone.host, port))
-        zone.port = tcp.getsockname()[1]
+        # A port that the kernel chooses for TCP may be some client's for UDP.
+        zone.port = port or free_port(zone.host)
+        tcp.bind((zone.host, zone.port))
         udp.bind((zone.host, zone.port))
         tcp.listen()
         threads = [

@@ -17,6 +17,7 @@ from ntspool.wire.messages import encode_message
 from ntspool.wire.poolexchange import BackendExchange
 from ntspool.wire.poolprotocol import FixedKeyRequest, SupportQuery
 from ntspool.wire.records import KEEP_ALIVE, Record, RecordType
+from ntspool.wire.secret import Secret
 
 
 class Link:
@@ -94,7 +95,7 @@ class ScriptedKe:
     """
 
     def __init__(self, address, authority, directory, time, port=0):
-        self.token = os.urandom(32).hex()
+        self.token = Secret(os.urandom(32).hex().encode())
         self.greet, self.on_list, self.on_keys = welcome, honest, honest
         self.asked = []
         self.connections = 0
@@ -113,7 +114,7 @@ class ScriptedKe:
     def token_file(self):
         path = self._directory / "token"
         path.touch(mode=0o600)
-        path.write_text(self.token)
+        path.write_bytes(self.token.reveal())
         return path
 
     def certify(self, names=("localhost",), addresses=None, now=None, authority=None):
@@ -274,12 +275,16 @@ async def half_an_answer(link, message):
     link.close()
 
 
+GARBAGE = b"\xff" * 4
+"""What begins no record, neither of ours nor of TLS: one in twenty at random does, and we would wait for its end."""
+
+
 async def garbage(link, _message):
-    await link.say(os.urandom(200))
+    await link.say(GARBAGE + os.urandom(196))
 
 
 async def garbage_below(link, _message):
-    await link.say_raw(os.urandom(200))
+    await link.say_raw(GARBAGE + os.urandom(196))
 
 
 async def endless(link, _message):

@@ -27,8 +27,8 @@ class Scene:
         self.admission.adopt(SessionRules(5.0, 10, **rules))
         monkeypatch.setattr("ntspool.net.admission.seconds_waited", lambda _: self.waited)
 
-    def admit(self, packed=CLIENT, open_sessions=0, queue=0):
-        return self.admission.admit(queue, None, packed, open_sessions)
+    def admit(self, packed=CLIENT, room=True, queue=0):
+        return self.admission.admit(queue, None, packed, room=room)
 
     def overload(self):
         self.waited = 0.2
@@ -45,9 +45,9 @@ def scene(monkeypatch):
 
 def test_who_may_not_come_in_takes_no_place(scene):
     it = scene(access=Access(deny=(ip_network("192.0.2.0/24"),)))
-    assert it.admit(CLIENT, open_sessions=10) is None
-    assert it.admit(OTHER, open_sessions=10) is None
-    assert it.admit(OTHER, open_sessions=9)
+    assert it.admit(CLIENT, room=False) is None
+    assert it.admit(OTHER, room=False) is None
+    assert it.admit(OTHER)
     assert it.admission.take_counts() == {TurnedAway.DENIED: 1, TurnedAway.SESSIONS: 1}
     assert it.admission.take_counts() == {}
 
@@ -104,8 +104,8 @@ def test_a_balancer_is_under_the_limits_of_all_and_its_clients_under_their_own(s
     it = scene(
         per_address=PrefixLimit(sessions=1), access=Access(deny=(ip_network("10.0.0.0/8"),)), proxies=(None, TRUSTED)
     )
-    assert [it.admission.admit_balancer(1, None, BALANCER, number) for number in range(11)] == [True] * 10 + [False]
-    assert not it.admission.admit_balancer(1, None, OTHER, 0)
+    assert [it.admission.admit_balancer(1, None, BALANCER, room=room) for room in (True, False)] == [True, False]
+    assert not it.admission.admit_balancer(1, None, OTHER, room=True)
     assert it.admission.admit_behind(CLIENT)
     assert it.admission.admit_behind(CLIENT) is None
     assert it.admission.admit_behind(BALANCER) is None
@@ -120,7 +120,7 @@ def test_a_balancer_is_under_the_limits_of_all_and_its_clients_under_their_own(s
 def test_in_overload_balancers_are_shed_too(scene):
     it = scene(queue=QueueLimit(0.1, 0.25), proxies=(TRUSTED,))
     it.overload()
-    assert not it.admission.admit_balancer(0, None, BALANCER, 0)
+    assert not it.admission.admit_balancer(0, None, BALANCER, room=True)
 
 
 def test_each_listening_socket_has_a_queue_of_its_own(scene):
@@ -136,8 +136,8 @@ def test_each_listening_socket_has_a_queue_of_its_own(scene):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_kernel_tells_how_long_a_client_has_waited_whatever_it_says_meanwhile(host):
+    began = time.monotonic()
     with listen(host, 0) as listening, socket.create_connection(listening.getsockname()[:2]) as client:
-        began = time.monotonic()
         while time.monotonic() < began + 0.1:
             client.send(os.urandom(10))
             time.sleep(0.01)

@@ -16,6 +16,7 @@ from ntspool.net.mutualtls import server_context
 from ntspool.net.store import FileStore
 from ntspool.net.system import listen
 from ntspool.pool.cookies import CookieFormat
+from ntspool.wire.secret import Secret
 from tests.net.controlport import control_port, delivery, no_sleep
 from tests.waiting import until
 
@@ -176,7 +177,7 @@ def test_a_token_is_good_once_and_a_second_enrolment_replaces_the_first(tmp_path
 def test_a_token_that_is_none_is_sent_nowhere(tmp_path):
     async def scene(port):
         with pytest.raises(LocalError, match="copy all of it"):
-            await enrol([port.gateway], port.token()[:-4], tmp_path / "agent")
+            await enrol([port.gateway], Secret(port.token().reveal()[:-4]), tmp_path / "agent")
         return port.logs
 
     assert run(tmp_path, scene)[1] == []
@@ -205,6 +206,18 @@ def test_a_damaged_identity_is_told(tmp_path, kept):
     FileStore(tmp_path).put_if(agentstate.ENTRY, kept, None)
     with pytest.raises(StateError, match=r"damaged; enrol the agent again|has format 2"):
         AgentClient(tmp_path)
+
+
+def test_an_identity_that_tls_or_the_agent_cannot_use_is_told(tmp_path):
+    ours = authority.load_or_create(FileStore(tmp_path / "gateway"), 1.8e9)
+    private, csr = authority.make_request()
+    good = agentstate.Identity("ntp-1", ("gw:4461",), ours.pem, private, ours.sign_agent(csr, "ntp-1", 7, 1.8e9))
+    agentstate.write(tmp_path / "agent", good)
+    assert AgentClient(tmp_path / "agent").backend == "ntp-1"
+    for odd in (replace(good, private=authority.make_request()[0]), replace(good, gateways=("gw:port",))):
+        agentstate.write(tmp_path / "agent", odd)
+        with pytest.raises(StateError, match=r"identity is damaged.*; enrol the agent again"):
+            AgentClient(tmp_path / "agent")
 
 
 def test_gateways_are_tried_in_turn_and_the_one_that_answers_is_next_time_the_first(tmp_path):
@@ -299,7 +312,7 @@ def test_a_token_is_not_told_to_a_gateway_of_another_pool(tmp_path):
                 with pytest.raises(RemoteError) as error:
                     await enrol([gateway], token, tmp_path / "agent")
                 told.append(str(error.value).partition(": ")[2])
-                assert token.encode() not in b"".join(heard)
+                assert token.reveal() not in b"".join(heard)
         return told, await enrol([NOBODY, port.gateway], token, tmp_path / "agent")
 
     _, (told, backend) = run(tmp_path, scene)

@@ -1,5 +1,6 @@
 """The internal authority: what it signs, what it refuses to sign, and how it is kept."""
 
+import base64
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,9 @@ from ntspool.errors import ConflictError, StateError, WireError
 from ntspool.net import authority
 from ntspool.net.sealed import Seal
 from ntspool.net.store import FileStore
+from ntspool.wire.secret import Secret
+from tests import secrecy
+from tests.certificates import of_no_version
 
 NOW = 1_800_000_000.0
 DAY = 86400
@@ -34,11 +38,11 @@ def test_it_is_made_once_and_kept_as_a_secret(tmp_path):
     assert first.pem == again.pem
     assert (tmp_path / authority.ENTRY).stat().st_mode & 0o777 == 0o600
     assert "PRIVATE" not in repr(first)
-    assert "_key" not in repr(first)
+    assert secrecy.found({"authority": secrecy.private_key(first.encode())}, repr(first).encode()) == set()
 
 
 def test_it_is_encrypted_when_there_is_a_key(tmp_path):
-    seal = Seal(bytes(32))
+    seal = Seal(Secret(bytes(32)))
     first = authority.load_or_create(FileStore(tmp_path), NOW, seal)
     assert b"PRIVATE KEY" not in (tmp_path / authority.ENTRY).read_bytes()
     assert authority.load_or_create(FileStore(tmp_path), NOW, seal).pem == first.pem
@@ -67,6 +71,27 @@ def test_a_damaged_one_is_refused_and_stays(tmp_path, cut):
     assert path.read_bytes() == torn
 
 
+def armoured(data):
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(data) + b"-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("odd", [of_no_version, lambda _: b"0\x03abc"])
+def test_a_certificate_that_cannot_be_read_is_the_peers_fault(ours, odd):
+    private, csr = authority.make_request()
+    pem = armoured(odd(ours.pem))
+    with pytest.raises(WireError, match="no certificate of an authority"):
+        authority.check_pinned(pem, ours.fingerprint)
+    with pytest.raises(WireError, match="no certificate of the pool's authority"):
+        authority.check_issued(armoured(odd(ours.sign_agent(csr, "ntp-1", 7, NOW))), private, ours.pem)
+
+
+def test_a_kept_authority_with_a_certificate_that_cannot_be_read_is_refused(tmp_path, ours):
+    path = tmp_path / authority.ENTRY
+    path.write_bytes(path.read_bytes().replace(ours.pem, armoured(of_no_version(ours.pem))))
+    with pytest.raises(StateError, match="authority is damaged"):
+        authority.load_or_create(FileStore(tmp_path), NOW)
+
+
 def test_a_key_of_another_certificate_is_refused(tmp_path):
     one, other = (authority.load_or_create(FileStore(tmp_path / name), NOW) for name in "ab")
     key = one.encode().partition(b"-----BEGIN CERTIFICATE")[0]
@@ -79,7 +104,7 @@ def test_an_agents_certificate(ours):
     private, csr = authority.make_request()
     issued = x509.load_pem_x509_certificate(ours.sign_agent(csr, "ntp-1", 77, NOW))
     issued.verify_directly_issued_by(ours.certificate)
-    assert issued.public_key() == load_pem_private_key(private, None).public_key()
+    assert issued.public_key() == load_pem_private_key(private.reveal(), None).public_key()
     assert issued.serial_number == 77
     assert issued.subject.rfc4514_string() == "CN=ntp-1"
     assert authority.agent_of(issued) == "ntp-1"
@@ -108,7 +133,7 @@ def test_what_the_request_says_of_its_maker_counts_for_nothing(ours):
 
 
 def test_a_control_ports_certificate(ours):
-    pem = ours.issue_control(NOW)
+    pem = ours.issue_control(NOW).reveal()
     issued = x509.load_pem_x509_certificate(pem)
     issued.verify_directly_issued_by(ours.certificate)
     assert load_pem_private_key(pem, None).public_key() == issued.public_key()

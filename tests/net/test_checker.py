@@ -25,6 +25,7 @@ from ntspool.pool.proofs import accepted
 from ntspool.pool.responder import ReplyKind, Responder
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import decode_packet
+from ntspool.wire.secret import Secret
 from tests.net.scripted import scripted
 from tests.waiting import until
 
@@ -287,7 +288,9 @@ def test_one_that_panic_keeps_up_is_asked_under_older_epochs_too():
     assert "backend DOWN" not in events
 
 
-@pytest.mark.parametrize("alien", [ServerKey(77, bytes(32)), KEYRING.epochs[0].key("ntp-1", Aead.AES_SIV_CMAC_256)])
+@pytest.mark.parametrize(
+    "alien", [ServerKey(77, Secret(bytes(32))), KEYRING.epochs[0].key("ntp-1", Aead.AES_SIV_CMAC_256)]
+)
 def test_nothing_is_minted_for_a_backend_while_it_mints_under_what_is_not_alive(alien):
     """It is UP and opens our cookies all the while."""
     server = Server(RINGS[1])
@@ -343,7 +346,7 @@ def test_an_answer_that_was_under_way_says_nothing_of_a_keyring_that_came_meanwh
         if not opens:
             server.know(RINGS[5])
         monkeypatch.setattr(spending, "ask", slow)
-        checker._note(target, await checker._probe(target, watch))
+        checker._note(target, await checker._probe(target))
         return watch.proof == held
 
     assert _watching(server, scene, settings=SELDOM)[0]
@@ -574,23 +577,44 @@ def test_after_the_first_miss_it_goes_fast():
     _watching(server, scene, settings=replace(SELDOM, timeout=0.02, fast_interval=0.03))
 
 
-def test_what_breaks_a_probe_does_not_end_probing(monkeypatch):
+def test_a_probe_that_breaks_counts_as_a_failed_one_and_does_not_end_probing(monkeypatch):
     async def scene(checker, backend, _):
         probe = Prober.probe
-        broken = []
 
         async def breaks(self):
-            broken.append(True)
             raise RuntimeError
 
         monkeypatch.setattr(Prober, "probe", breaks)
-        await until(lambda: len(broken) > 1)
-        monkeypatch.setattr(Prober, "probe", probe)
+        await until(lambda: not checker.up(backend))
         [status] = checker.status()
-        await until(lambda: next(checker.status()).probes > status.probes)
+        assert str(status.condition.health.failure) == "malformed answer (the probe broke)"
+        monkeypatch.setattr(Prober, "probe", probe)
+        await until(lambda: checker.up(backend))
 
     _, logs = _watching(Server(), scene)
-    assert "probe broke" in {entry["event"] for entry in logs}
+    # One of them ended nothing: it is counted as any silence is.
+    assert [entry["event"] for entry in logs].count("probe broke") >= SETTINGS.rules.fall
+
+
+def test_a_first_probe_that_breaks_costs_no_other_backend_the_start(monkeypatch):
+    probe = Prober.probe
+
+    async def breaks(self):
+        if self._target.backend == "broken":
+            raise RuntimeError
+        return await probe(self)
+
+    async def scene(port):
+        checker = Checker(KEYRING, SELDOM, lambda: None)
+        good, broken = _backend(port), _backend(port, name="broken")
+        await checker.watch([good, broken])
+        found = [(bool(checker.up(each)), each.name) for each in (good, broken)]
+        await checker.stop()
+        return found
+
+    monkeypatch.setattr(Prober, "probe", breaks)
+    with scripted(Server()) as port:
+        assert asyncio.run(scene(port)) == [(True, "ntp-1"), (False, "broken")]
 
 
 # What others see of a backend.
@@ -689,7 +713,7 @@ def test_a_pool_that_falls_silent_is_kept_and_that_is_said_once():
         await until(lambda: all(each.shown == "UP 3/3" for each in checker.status()))
         assert checker.panicking == {4}
         assert all(checker.up(backend) for backend in backends)
-        servers[0].mint_under(ServerKey(77, bytes(32)))
+        servers[0].mint_under(ServerKey(77, Secret(bytes(32))))
         for server in servers:
             server.silent = False
         await until(lambda: not checker.panicking)

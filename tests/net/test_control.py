@@ -16,6 +16,7 @@ from ntspool.net.control import ControlServer
 from ntspool.net.keydesk import KeyDesk
 from ntspool.net.mutualtls import client_context, server_context
 from ntspool.net.store import FileStore
+from ntspool.wire.secret import Secret
 from tests.net.controlport import control_port, delivery, request
 from tests.waiting import until
 
@@ -190,6 +191,7 @@ def test_the_control_ports_own_certificate_makes_no_agent(tmp_path):
 
 
 def enrolment_of(token, csr=None):
+    token = token.reveal().decode() if isinstance(token, Secret) else token
     csr = csr or authority.make_request()[1]
     return request("POST", "/v1/enrol", json.dumps({"token": token, "csr": csr.decode()}).encode())
 
@@ -199,7 +201,7 @@ def test_every_bad_token_meets_the_same_refusal(tmp_path):
         used, revoked = port.token(), port.token("ntp-2")
         good = await port.ask(enrolment_of(used))
         enrolment.revoke(port.store, "ntp-2", time.time())
-        bad = [used, port.token(life=-1.0), revoked, "", "garbage", "ntspool1-" + "A" * 64, used[:-1]]
+        bad = [used, port.token(life=-1.0), revoked, "", "garbage", "ntspool1-" + "A" * 64, used.reveal().decode()[:-1]]
         return good, {await port.ask(enrolment_of(token)) for token in bad}
 
     port, (good, bad) = on_port(tmp_path, scene)
@@ -523,7 +525,7 @@ def test_a_renewed_certificate_works_and_the_old_one_for_a_while(tmp_path):
         private, csr = authority.make_request()
         renewal = request("POST", "/v1/renew", json.dumps({"csr": csr.decode()}).encode())
         renewed = json.loads((await port.ask(renewal, old)).partition(b"\r\n\r\n")[2])["certificate"].encode()
-        return [await port.ask(KEYRING, identity) for identity in (private + renewed, old)]
+        return [await port.ask(KEYRING, identity) for identity in (Secret(private.reveal() + renewed), old)]
 
     _, answers = on_port(tmp_path, scene)
     assert list(map(status, answers)) == [200, 200]

@@ -139,6 +139,19 @@ def test_numbers_that_are_none_are_damage(store, number):
     assert events.after(0) == []
 
 
+@pytest.mark.parametrize(
+    "odd", [{"time": "x"}, {"time": float("nan")}, {"time": 10**400}, {"event": 1}, {"after": None}]
+)
+def test_parts_of_another_type_are_damage(store, odd):
+    kept = {**asdict(EventView(1, 1.0, "panic", "error", "", "", "", "")), **odd}
+    store.put_if(ENTRY, json.dumps(kept).encode(), None)
+    events = EventLog(store)
+    with capture_logs() as logs:
+        events.recall()
+    assert [entry["event"] for entry in logs] == ["events of an earlier run lost"]
+    assert events.after(0) == []
+
+
 @pytest.mark.parametrize("data", [b"\xff", b"[]\n", b'{"number": 1}\n', b"null\n", b"[" * 50_000])
 def test_what_is_damaged_is_told_and_begun_anew(store, data):
     store.put_if(ENTRY, data, None)

@@ -21,6 +21,7 @@ from ntspool.pool.responder import Responder
 from ntspool.pool.sample import Limits
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import encode_message
+from ntspool.wire.secret import Secret
 from tests.net.scripted import scripted
 from tests.net.scriptedke import ScriptedKe, close, deviating, silent
 from tests.net.test_checker import SELDOM
@@ -28,8 +29,8 @@ from tests.net.test_upstreams import without_keep_alive
 from tests.waiting import until
 
 SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV
-JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(7, bytes(range(32)))], 0)
-OTHERS = CookieJar(CookieFormat.NTSPOOL, [ServerKey(8, bytes(range(32)))], 0)
+JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(7, Secret(bytes(range(32))))], 0)
+OTHERS = CookieJar(CookieFormat.NTSPOOL, [ServerKey(8, Secret(bytes(range(32))))], 0)
 ADDRESS = ip_address("127.0.0.1")
 KEYRING = create(0.0, os.urandom)
 
@@ -88,7 +89,7 @@ def test_every_aead_is_tried_with_keys_of_its_own(tmp_path, pki, prepare):
     assert result.findings == ()
     assert result.sample.stratum == 2
     assert [each.aead for each in ke.asked] == list(Aead)
-    assert len({each.c2s for each in ke.asked} | {each.s2c for each in ke.asked}) == 6
+    assert len({each.c2s.reveal() for each in ke.asked} | {each.s2c.reveal() for each in ke.asked}) == 6
     # Each cookie is spent, and then the one that came back for it.
     assert server.asked == 6
 
@@ -113,7 +114,7 @@ async def only_siv_256(link, message):
         (way(on_keys=close), {}, "key exchange unreachable"),
         (way(on_keys=deviating("wrong AEAD")), {}, "malformed key exchange"),
         (way(on_keys=deviating("Error 2")), {}, "key exchange error (NTS-KE error 2)"),
-        (way(), {"token": "x" * 32}, "token refused"),
+        (way(), {"token": Secret(b"x" * 32)}, "token refused"),
         (way(), {"port": 1}, "key exchange unreachable (Connection refused)"),
         (way(), {"name": "elsewhere.test"}, "key exchange TLS failed (the server's certificate is not for else"),
         (way(), {"ca": None}, "key exchange TLS failed (certificate verify failed"),
@@ -193,12 +194,11 @@ def test_what_workers_meet_counts_and_a_probe_follows(tmp_path, pki):
 
 def test_another_token_is_another_target(tmp_path, pki):
     async def scene(checker, backend, ke, _):
-        ke.token = "another token, which it knows now"
-        ke.token = ke.token.replace(" ", "-")
+        ke.token = Secret(b"another-token,-which-it-knows-now")
         await checker.watch([replace(backend, cookies=replace(backend.cookies, token=ke.token))])
         [status] = checker.status()
         assert (status.shown, status.probes) == ("UP", 1)
-        await checker.watch([replace(backend, cookies=replace(backend.cookies, token="t" * 20))])
+        await checker.watch([replace(backend, cookies=replace(backend.cookies, token=Secret(b"t" * 20)))])
         assert next(checker.status()).condition.health.failure.cause is Cause.KE_TOKEN
 
     watching(tmp_path, pki, scene)

@@ -112,6 +112,20 @@ def test_old_probes_become_hours_that_count_the_same(writer, path):
     assert (silent.good, silent.up, silent.causes, silent.offset) == (0, 1600, (("no answer", 225),), b"")
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("causes", "[["), ("causes", '[["x", 1e999]]'), ("causes", "[" * 100_000), ("sources", "[[7, 1]]"), ("offset", 7)],
+)
+def test_an_hour_that_is_damaged_is_told(writer, path, column, value):
+    writer.write([seen(START)], [])
+    writer.tidy(START + 30 * DAY, BOUNDS)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f'UPDATE hour SET "{column}" = ?', (value,))
+        database.commit()
+    with read(path) as reader, pytest.raises(StateError, match="cannot be read: a damaged hour"):
+        list(reader.hours(START, START + HOUR))
+
+
 def test_what_comes_late_for_an_hour_is_counted_with_it(writer, path):
     writer.write([seen(START)], [])
     writer.tidy(START + 8 * DAY, BOUNDS)

@@ -19,19 +19,20 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Refusal, RefusalReason, Request, error_refusal
 from ntspool.wire.poolprotocol import FixedKeyRequest, Support, SupportQuery
 from ntspool.wire.records import Record
+from ntspool.wire.secret import Secret
 from tests.net.poolclient import PoolClient
 from tests.net.tlsclient import make_context
 
-DEADLINE = 10
-TOKEN = "f0" * 32
-JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, bytes(32))], 0)
+DEADLINE = 60
+TOKEN = Secret(b"f0" * 32)
+JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, Secret(bytes(32)))], 0)
 KEYS = BackendKe(JAR, (TOKEN,), 4123, bytes)
 QUERY = SupportQuery(TOKEN)
 BAD_REQUEST = Refusal(RefusalReason.ERROR, 1)
 
 
 def fixed(number=1, token=TOKEN):
-    return FixedKeyRequest(token, 15, bytes([number]) * 32, bytes([255 - number]) * 32)
+    return FixedKeyRequest(token, 15, Secret(bytes([number]) * 32), Secret(bytes([255 - number]) * 32))
 
 
 @asynccontextmanager
@@ -63,7 +64,9 @@ def test_a_pool_gets_cookies_for_many_clients_over_one_connection(pki, way, loop
             for number in range(20):
                 answer = pool.ask(fixed(number))
                 assert answer.keep_alive
-                association = Association(Aead.AES_SIV_CMAC_256, bytes([number]) * 32, bytes([255 - number]) * 32)
+                association = Association(
+                    Aead.AES_SIV_CMAC_256, Secret(bytes([number]) * 32), Secret(bytes([255 - number]) * 32)
+                )
                 assert [JAR.open(cookie) for cookie in answer.response.cookies] == [association] * 8
 
     assert talk(pki, script, way, loop_factory=loop_factory) == KeCounters(connections=1, lists=1, fixed_keys=20)
@@ -78,7 +81,9 @@ def test_without_keep_alive_it_ends_after_the_answer(pki):
     talk(pki, script)
 
 
-@pytest.mark.parametrize("question", [SupportQuery(None), SupportQuery("f0" * 31), fixed(token=None), fixed(token="x")])
+@pytest.mark.parametrize(
+    "question", [SupportQuery(None), SupportQuery(Secret(b"f0" * 31)), fixed(token=None), fixed(token=Secret(b"x"))]
+)
 def test_strangers_are_refused_and_the_connection_ends(pki, question):
     def script(connect):
         with connect() as pool:
@@ -248,9 +253,11 @@ def test_neither_tokens_nor_keys_nor_addresses_are_logged(pki):
             pool.ask(QUERY)
             pool.ask(fixed())
         with connect() as pool:
-            pool.ask(SupportQuery("secret" * 6))
+            pool.ask(SupportQuery(Secret(b"secret" * 6)))
 
     with capture_logs() as logs:
         counters = talk(pki, script)
     assert astuple(counters) == (2, 0, 1, 1, 1)
-    assert not any(word in str(logs) for word in (TOKEN, "secret", "127.0.0.1", repr(bytes([1]) * 32)))
+    assert not any(
+        word in str(logs) for word in (TOKEN.reveal().decode(), "secret", "127.0.0.1", repr(bytes([1]) * 32))
+    )

@@ -16,9 +16,10 @@ from ntspool.net.sealed import MARK, Seal
 from ntspool.net.store import FileStore
 from ntspool.pool import keyringfile
 from ntspool.pool.keyring import create
+from ntspool.wire.secret import Secret
 
 FRESH = random.Random(9).randbytes
-OPEN, SEAL = Seal(None), Seal(b"k" * 32)
+OPEN, SEAL = Seal(None), Seal(Secret(b"k" * 32))
 GONE = (
     "the keyring is lost: .* Bring it back by `ntspool keys restore FILE`; if there is no backup, remove keyring-made"
 )
@@ -143,7 +144,7 @@ def test_a_keyring_that_others_may_read_is_refused(keys, tmp_path):
 
 @pytest.mark.parametrize(
     ("other", "words"),
-    [(OPEN, "is encrypted: name its key"), (Seal(b"x" * 32), "was encrypted under another key, or is damaged")],
+    [(OPEN, "is encrypted: name its key"), (Seal(Secret(b"x" * 32)), "was encrypted under another key, or is damaged")],
 )
 def test_without_the_right_encryption_key_nothing_is_read_or_overwritten(tmp_path, other, words):
     store = FileStore(tmp_path)
@@ -245,9 +246,10 @@ import os, sys
 from pathlib import Path
 from ntspool.net.keystore import KeyStore
 from ntspool.net.sealed import Seal
+from ntspool.wire.secret import Secret
 from ntspool.net.store import FileStore
 
-keys = KeyStore(FileStore(Path(sys.argv[1])), Seal(b"k" * 32))
+keys = KeyStore(FileStore(Path(sys.argv[1])), Seal(Secret(b"k" * 32)))
 keyring = keys.load_or_create(0.0)
 print("started", flush=True)
 while True:

@@ -5,15 +5,20 @@ import contextlib
 import os
 import resource
 import socket
+import time
 
 import pytest
 from OpenSSL import SSL
 from structlog.testing import capture_logs
 
+from ntspool.net import roster
 from ntspool.net.keyexchange import exchange_keys
 from ntspool.net.listener import _Listening
 from ntspool.net.session import Outcome
+from ntspool.pool.limits import TurnedAway
 from ntspool.wire.messages import Response
+from tests.abuse.attacks import empty_records, endless_requests, key_updates, key_updates_after_the_request
+from tests.abuse.hellos import client_hello, records
 from tests.net.listening import REQUEST, Running
 from tests.net.tlsclient import MemoryClient
 from tests.waiting import until
@@ -83,6 +88,72 @@ def test_beyond_the_limit_clients_are_closed_before_tls_and_others_served_later(
             return (await exchange_keys(running.server, REQUEST, 5)).reply
 
     assert isinstance(asyncio.run(scene()), Response)
+
+
+def test_when_every_place_is_taken_by_the_idle_whoever_comes_gets_the_place_of_the_oldest(pki, monkeypatch):
+    monkeypatch.setattr(roster, "GREETING_GRACE", 0.0)
+
+    async def scene():
+        async with Running(pki, limit=3) as running:
+            idle = []
+            for _ in range(3):
+                idle.append(await asyncio.open_connection(*running.address))
+                await until(lambda: running.listener.open_sessions == len(idle))
+            idle[0][1].write(records(client_hello())[:50])
+            replies = [(await exchange_keys(running.server, REQUEST, 5)).reply for _ in range(2)]
+            assert await idle[0][0].read() == b""
+            assert not idle[1][0].at_eof()
+            for _, writer in idle:
+                writer.close()
+            return replies, running.admission.take_counts()
+
+    replies, counts = asyncio.run(scene())
+    assert all(isinstance(reply, Response) for reply in replies)
+    assert counts == {TurnedAway.SESSIONS: 1}
+
+
+def test_a_place_that_is_taken_in_the_handshake_is_told_and_the_client_hears_nothing_more(pki, monkeypatch):
+    monkeypatch.setattr(roster, "SESSION_GRACE", 0.0)
+
+    async def scene():
+        async with Running(pki, limit=1) as running:
+            reader, writer = await asyncio.open_connection(*running.address)
+            writer.write(records(client_hello()))
+            flight = await reader.read(1 << 14)
+            reply = (await exchange_keys(running.server, REQUEST, 5)).reply
+            rest = await reader.read()
+            writer.close()
+            return flight, rest, reply, running.reports[0][0]
+
+    flight, rest, reply, report = asyncio.run(scene())
+    assert flight
+    assert rest == b""
+    assert isinstance(reply, Response)
+    assert (report.outcome, report.reason) == (Outcome.TIMEOUT, "its place was needed")
+
+
+@pytest.mark.parametrize("attack", [key_updates, key_updates_after_the_request, empty_records, endless_requests])
+def test_what_a_client_sends_without_end_is_not_heard_without_end(pki, attack):
+    def client(address):
+        with socket.socket() as sock:
+            sock.connect_ex(address)
+            sent = 0
+            with contextlib.suppress(ConnectionError):
+                for piece in attack(sock, 1):
+                    sock.sendall(piece)
+                    sent += len(piece)
+            return sent
+
+    async def scene():
+        async with Running(pki, timeout=20) as running:
+            await asyncio.to_thread(client, running.address)
+            await until(lambda: running.reports)
+            return running.reports
+
+    began = time.monotonic()
+    [(report, _, _)] = asyncio.run(scene())
+    assert report.outcome is not Outcome.TIMEOUT
+    assert time.monotonic() - began < 15
 
 
 def test_without_descriptors_it_waits_and_goes_on(pki):

@@ -12,10 +12,13 @@ import pytest
 
 from ntspool.errors import RemoteError
 from ntspool.net.primary import connected
+from ntspool.net.tsig import TsigKey
 from ntspool.pool.publishing import Change, Found, Key, Kind
+from ntspool.wire.secret import Secret
 
 NAME = Key("pool.example", Kind.A)
-KEY = dns.tsig.Key(dns.name.from_text("pool"), b"s" * 32, dns.tsig.HMAC_SHA256)
+WITH = TsigKey("pool", "hmac-sha256", Secret(b"s" * 32))
+KEY = WITH.opened()
 OTHER = dns.tsig.Key(dns.name.from_text("pool"), b"t" * 32, dns.tsig.HMAC_SHA256)
 ADD = Change(NAME, frozenset({"192.0.2.1"}), frozenset(), None)
 
@@ -55,7 +58,7 @@ def answer(query, code=dns.rcode.NOERROR, key=KEY, flags=dns.flags.AA):
 
 def asked(reply, deadline=5.0):
     async def ask():
-        async with serving(reply) as where, connected(where, KEY, deadline) as primary:
+        async with serving(reply) as where, connected(where, WITH, deadline) as primary:
             return (await primary.read([NAME]))[NAME]
 
     return asyncio.run(ask())
@@ -63,7 +66,7 @@ def asked(reply, deadline=5.0):
 
 def changed(reply):
     async def change():
-        async with serving(reply) as where, connected(where, KEY, 5.0) as primary:
+        async with serving(reply) as where, connected(where, WITH, 5.0) as primary:
             return await primary.change("example", ADD, 60)
 
     return asyncio.run(change())
@@ -122,7 +125,7 @@ def test_a_server_that_is_not_there_is_told():
     async def ask():
         async with serving(answer) as where:
             pass
-        async with connected(where, KEY, 5.0):
+        async with connected(where, WITH, 5.0):
             raise AssertionError
 
     with pytest.raises(RemoteError, match="Connection refused"):

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import time
 from dataclasses import replace
 from ipaddress import ip_address
@@ -19,6 +18,7 @@ from ntspool.pool.responder import Responder
 from ntspool.pool.sample import Limits
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import FieldType, Packet, decode_packet, encode_packet
+from tests.interop.lab import free_port
 from tests.net.scripted import scripted
 
 SIV, GCM = Aead.AES_SIV_CMAC_256, Aead.AES_128_GCM_SIV
@@ -101,10 +101,7 @@ def test_causes_are_told_apart(server, cause):
 
 
 def test_a_refusal_by_icmp():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    assert probe(port, timeout=5).outcomes[SIV].cause is Cause.REFUSED
+    assert probe(free_port("127.0.0.1"), timeout=5).outcomes[SIV].cause is Cause.REFUSED
 
 
 def test_a_network_that_is_not_there():
@@ -146,7 +143,7 @@ def _cookies_in(answer, association):
 
     packet = decode_packet(answer)
     body = decode_authenticator(packet.bodies(FieldType.NTS_AUTHENTICATOR)[0])
-    plaintext = cipher_for(association.aead, association.s2c).open(
+    plaintext = cipher_for(association.aead, association.s2c.reveal()).open(
         body.nonce, body.ciphertext, answer[: packet.authenticator_offset]
     )
     return [each.body for each in decode_fields(plaintext) if each.type == FieldType.NTS_COOKIE]

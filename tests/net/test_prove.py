@@ -13,10 +13,11 @@ from ntspool.pool.keyfiles import KeySet, render
 from ntspool.pool.keyring import create
 from ntspool.pool.nts import open_request, seal_response
 from ntspool.wire.ntp import Header, Mode, decode_packet
+from ntspool.wire.secret import Secret
 from tests.interop.lab import free_port
 
 KEYS = create(0, os.urandom).keys("g", CookieFormat.NTSPOOL)
-STRANGERS = tuple(replace(key, secret=os.urandom(32)) for key in KEYS.keys[:1])
+STRANGERS = tuple(replace(key, secret=Secret(os.urandom(32))) for key in KEYS.keys[:1])
 
 
 async def _prove(keys, held, tmp_path):
@@ -33,7 +34,7 @@ def test_every_key_that_the_server_holds_is_proved(tmp_path):
     assert (proof.complete, proof.silent, proof.failure, proof.refused) == (True, False, None, frozenset())
 
 
-@pytest.mark.parametrize("stranger", [STRANGERS[0], ServerKey(99, bytes(32))], ids=["secret", "id"])
+@pytest.mark.parametrize("stranger", [STRANGERS[0], ServerKey(99, Secret(bytes(32)))], ids=["secret", "id"])
 def test_a_key_that_it_does_not_hold_is_refused(tmp_path, stranger):
     proof = asyncio.run(_prove((stranger, *KEYS.keys[2:]), KEYS, tmp_path))
     assert proof.proved == tuple(key.id for key in KEYS.keys[2:])
@@ -57,8 +58,8 @@ def test_of_no_keys_nothing_is_proved():
 
 def test_no_secret_is_shown(tmp_path):
     proof = asyncio.run(_prove(STRANGERS, KeySet(KEYS.keys, 2), tmp_path))
-    assert STRANGERS[0].secret.hex() not in repr(proof)
-    assert repr(STRANGERS[0].secret) not in repr(proof)
+    assert STRANGERS[0].secret.reveal().hex() not in repr(proof)
+    assert repr(STRANGERS[0].secret.reveal()) not in repr(proof)
 
 
 def test_an_unsynchronised_server_proves_its_keys_all_the_same(tmp_path):

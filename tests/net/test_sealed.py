@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from ntspool.errors import StateError
 from ntspool.net.sealed import CREDENTIAL, MARK, Seal, read_seal
+from ntspool.wire.secret import Secret
 
 KEY = b"k" * 32
-SEAL, OPEN = Seal(KEY), Seal(None)
+SEAL, OPEN = Seal(Secret(KEY)), Seal(None)
 
 
 @given(st.text(max_size=10), st.binary(max_size=100))
@@ -47,8 +48,8 @@ SEALED = SEAL.close("keyring", b"data")
 @pytest.mark.parametrize(
     ("seal", "name", "closed"),
     [
-        pytest.param(Seal(b"x" * 32), "keyring", SEALED, id="another key"),
-        pytest.param(Seal(KEY + b"k"), "keyring", SEALED, id="a longer key"),
+        pytest.param(Seal(Secret(b"x" * 32)), "keyring", SEALED, id="another key"),
+        pytest.param(Seal(Secret(KEY + b"k")), "keyring", SEALED, id="a longer key"),
         pytest.param(SEAL, "authority", SEALED, id="another entry"),
         pytest.param(SEAL, "keyring", MARK, id="nothing but the mark"),
         pytest.param(SEAL, "keyring", SEALED[: len(MARK) + 12], id="nothing but the nonce"),
@@ -64,7 +65,7 @@ def test_what_does_not_open_is_told(seal, name, closed):
 
 def test_a_short_key_is_refused():
     with pytest.raises(ValueError, match="at least 32 bytes, not 31"):
-        Seal(bytes(31))
+        Seal(Secret(bytes(31)))
 
 
 # Where the key comes from.
@@ -96,7 +97,7 @@ def test_a_group_may_read_the_key(key_file, mode):
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o601])
 def test_a_key_that_is_open_to_everybody_is_refused(key_file, mode):
     key_file.chmod(mode)
-    with pytest.raises(StateError, match="key is open to every user; chmod o= it, and make a new key"):
+    with pytest.raises(StateError, match="key is open to every user; chmod o= it"):
         read_seal(key_file)
 
 
@@ -109,7 +110,7 @@ def test_systemds_credential_is_the_key_unless_a_file_is_named(tmp_path, key_fil
     assert read_seal(None).close("keyring", b"data") == b"data", "systemd may pass other credentials only"
     (tmp_path / CREDENTIAL).write_bytes(b"c" * 32)
     (tmp_path / CREDENTIAL).chmod(0o400)
-    assert read_seal(None).open("keyring", Seal(b"c" * 32).close("keyring", b"data")) == b"data"
+    assert read_seal(None).open("keyring", Seal(Secret(b"c" * 32)).close("keyring", b"data")) == b"data"
     assert read_seal(key_file).open("keyring", SEALED) == b"data"
 
 

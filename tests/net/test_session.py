@@ -9,7 +9,7 @@ from OpenSSL import SSL
 from structlog.testing import capture_logs
 
 from ntspool.net.servertls import server_context
-from ntspool.net.session import Outcome, Session
+from ntspool.net.session import MOST_RECORDS, Outcome, Session
 from ntspool.pool.cookies import CookieKey
 from ntspool.pool.negotiation import Negotiator
 from ntspool.wire.aead import Aead
@@ -40,7 +40,9 @@ def test_a_session_hands_out_cookies_that_open_to_the_exported_keys(session, pki
     assert reply.server == "192.0.2.7"
     opened = [CookieKey(SERVING.backend.cookies, SERVING.key).open(cookie) for cookie in reply.cookies]
     c2s, s2c = exporter_contexts(Aead.AES_SIV_CMAC_256, compliant_128gcm=False)
-    assert {(each.c2s, each.s2c) for each in opened} == {(client.export(c2s, 32), client.export(s2c, 32))}
+    assert {(each.c2s.reveal(), each.s2c.reveal()) for each in opened} == {
+        (client.export(c2s, 32), client.export(s2c, 32))
+    }
     assert len(set(reply.cookies)) == 8
     assert session.finished
     assert session.report.outcome is Outcome.OK
@@ -141,6 +143,23 @@ def test_tls_1_2_is_refused(session):
         MemoryClient(session, max_version=SSL.TLS1_2_VERSION).handshake()
     assert session.report.outcome is Outcome.TLS_FAILED
     assert "unsupported protocol" in session.report.reason
+
+
+def test_more_records_than_a_session_has_end_it_before_they_cost_anything(session):
+    client = MemoryClient(session).handshake()
+    for _ in range(MOST_RECORDS):
+        client.tls.send(bytes.fromhex("0fff0000"))
+    client._carry()
+    assert session.finished
+    assert session.report.reason == "more TLS records than a session has"
+
+
+def test_a_request_may_come_in_a_record_for_each_byte(session):
+    client = MemoryClient(session).handshake()
+    for byte in bytes.fromhex("80010002 0000 80040002 000f 04000000 80000000"):
+        client.tls.send(bytes([byte]))
+    client._carry()
+    assert session.report.outcome is Outcome.OK
 
 
 def test_close_notify_instead_of_a_request_ends_the_session(session):

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from ntspool.net.session import Outcome, Report
-from ntspool.net.sessionlog import SessionLog, _words
+from ntspool.net.sessionlog import INTERVAL, MOST_FAILED, SessionLog, _words
 from ntspool.net.system import set_up_logs
 from ntspool.pool.balance import Choice
 from ntspool.pool.model import LogSettings
@@ -60,3 +60,30 @@ def test_above_info_nothing_is_written(level, capfd):
     log.write(REPORTS[0], "", 0.1)
     log.flush()
     assert capfd.readouterr().err == ""
+
+
+def test_a_flood_of_failures_has_a_hundred_lines_and_the_rest_is_counted(capfd):
+    now = [0.0]
+    set_up_logs(LogSettings(format="json"))
+    log = SessionLog(LogSettings(format="json"), lambda _: None, lambda: now[0])
+    for _ in range(2):
+        for _ in range(1000):
+            log.write(Report(Outcome.TLS_FAILED), "", 0.1)
+        log.write(REPORTS[0], "", 0.1)
+        now[0] += INTERVAL
+        log.sweep()
+        log.flush()
+        *sessions, told = sorted(
+            map(json.loads, capfd.readouterr().err.splitlines()), key=lambda line: "untold" in line
+        )
+        assert len(sessions) == MOST_FAILED + 1
+        assert sessions[-1]["outcome"] == "ok"
+        assert (told["untold"], told["outcomes"]) == (900, {"tls failed": 1000})
+
+
+def test_at_level_debug_each_failure_has_its_line(capfd):
+    log = SessionLog(LogSettings(level="debug", format="json"), lambda _: None)
+    for _ in range(MOST_FAILED + 5):
+        log.write(Report(Outcome.TLS_FAILED), "", 0.1)
+    log.flush()
+    assert len(capfd.readouterr().err.splitlines()) == MOST_FAILED + 5

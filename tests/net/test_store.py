@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,40 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def dead():
+    """The id of a process that is no more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_a_live_one_writes_stays(tmp_path, dead):
+    path = tmp_path / "keys[1]"
+    left = [f".keys[1].{dead}.tmp", f".keys[1].{os.getppid()}.tmp", f".keys[1].{2**80}.tmp", f".keys1.{dead}.tmp"]
+    for name in left:
+        (tmp_path / name).touch()
+    write_atomically(path, b"new")
+    assert {each.name for each in tmp_path.iterdir()} == {path.name, left[1], left[3]}
+
+
+def test_what_somebody_else_put_there_does_not_keep_a_file_from_being_written(tmp_path, dead):
+    (tmp_path / f".keys.{dead}.tmp").mkdir()
+    (tmp_path / ".keys.x.tmp").touch()
+    write_atomically(tmp_path / "keys", b"new")
+    assert (tmp_path / "keys").read_bytes() == b"new"
+
+
+def test_what_killed_writers_of_any_entry_left_is_removed_and_nothing_else(store, tmp_path):
+    store.remove_forgotten()
+    assert not (tmp_path / "state").exists()
+    store.put_if("keyring", b"one", None)
+    for name in (".keyring.1.tmp", ".events.4194304.tmp", "history.db", ".other"):
+        (tmp_path / "state" / name).touch()
+    store.remove_forgotten()
+    assert {each.name for each in (tmp_path / "state").iterdir()} == {"keyring", "history.db", ".other"}
 
 
 def test_what_the_disk_refuses_is_told(tmp_path):

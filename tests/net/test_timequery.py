@@ -15,15 +15,17 @@ from ntspool.pool.cookies import Association, CookieFormat, CookieJar, ServerKey
 from ntspool.pool.responder import Responder
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import decode_packet, encode_packet
+from ntspool.wire.secret import Secret
+from tests.interop.lab import free_port
 from tests.net.scripted import scripted
 
-KEY = ServerKey(3, bytes(range(32)))
+KEY = ServerKey(3, Secret(bytes(range(32))))
 JAR = CookieJar(CookieFormat.NTSPOOL, [KEY], 0)
 RESPONDER = Responder(JAR, 2, time.time, os.urandom)
 
 
 def _association(aead=Aead.AES_SIV_CMAC_256):
-    return Association(aead, os.urandom(aead.key_length), os.urandom(aead.key_length))
+    return Association(aead, Secret(os.urandom(aead.key_length)), Secret(os.urandom(aead.key_length)))
 
 
 def _honest(request):
@@ -59,12 +61,9 @@ def test_silence_is_told():
 
 
 def test_an_icmp_refusal_is_told_at_once():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     began = time.monotonic()
     with pytest.raises(RemoteError, match="refused"):
-        _ask(port, timeout=10)
+        _ask(free_port("127.0.0.1"), timeout=10)
     assert time.monotonic() - began < 5
 
 

@@ -20,11 +20,12 @@ from ntspool.pool.nts import Refusal, Refused, Response
 from ntspool.wire import ntp
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import Header, Mode
+from ntspool.wire.secret import Secret
 
-DEADLINE = 10
-ASSOCIATION = Association(Aead.AES_SIV_CMAC_256, b"\1" * 32, b"\2" * 32)
-KEYS = KeySet(tuple(ServerKey(number, bytes([number]) * 32) for number in (1, 2, 3, 4)), 2)
-OTHER_KEYS = KeySet(tuple(ServerKey(number, bytes([number]) * 32) for number in (11, 12, 13, 14)), 2)
+DEADLINE = 60
+ASSOCIATION = Association(Aead.AES_SIV_CMAC_256, Secret(b"\1" * 32), Secret(b"\2" * 32))
+KEYS = KeySet(tuple(ServerKey(number, Secret(bytes([number]) * 32)) for number in (1, 2, 3, 4)), 2)
+OTHER_KEYS = KeySet(tuple(ServerKey(number, Secret(bytes([number]) * 32)) for number in (11, 12, 13, 14)), 2)
 PLAIN = ntp.encode_header(Header(Mode.CLIENT, transmit_timestamp=77))
 
 # The first 2048 bytes alone would be a good request.
@@ -201,7 +202,7 @@ def test_changed_keys_are_loaded_and_bad_ones_are_not(key_file):
                 write(key_file, key_data(KEYS))
                 await until(lambda: len(logs) == 6)
                 assert isinstance(await volley(address, KEYS), Response)
-            secrets = [key.secret.hex() for keys in (KEYS, OTHER_KEYS) for key in keys.keys]
+            secrets = [key.secret.reveal().hex() for keys in (KEYS, OTHER_KEYS) for key in keys.keys]
             assert not any(secret in str(logs) for secret in secrets)
 
     asyncio.run(main())
@@ -257,7 +258,7 @@ def test_an_answer_that_cannot_be_sent_is_a_drop(key_file, monkeypatch):
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o601, 0o666])
 def test_a_key_file_that_others_can_get_at_is_refused(key_file, mode):
     key_file.chmod(mode)
-    with pytest.raises(StateError, match="accessible to others: chmod o="):
+    with pytest.raises(StateError, match="open to every user; chmod o="):
         TimeServer([("127.0.0.1", 0)], key_file, 5)
 
 

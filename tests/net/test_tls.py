@@ -1,5 +1,6 @@
 """Certificates: what is refused and why, and which one SNI selects."""
 
+import base64
 import os
 import re
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from ntspool.net.servertls import server_context
 from ntspool.net.session import Session
 from ntspool.net.tls import ByName, client_context, covers, dns_names, library, read_certificate
 from ntspool.pool.negotiation import Negotiator
+from tests.certificates import of_no_version, with_strange_names
 from tests.conftest import V4
 from tests.net.tlsclient import MemoryClient, make_context
 
@@ -34,7 +36,7 @@ def test_a_key_that_others_can_read_is_refused_with_what_to_do(pki, tmp_path):
     key = tmp_path / "key.pem"
     key.write_bytes(pki.key.read_bytes())
     key.chmod(0o644)
-    with pytest.raises(CertificateError, match=r"key\.pem is a private key that every user can get at; chmod o= it"):
+    with pytest.raises(CertificateError, match=r"key\.pem is open to every user; chmod o= it"):
         read_certificate(pki.chain, key)
     key.chmod(0o640)
     read_certificate(pki.chain, key)
@@ -71,6 +73,18 @@ def test_a_file_without_certificate_is_refused(pki, tmp_path, content):
     chain.write_bytes(content)
     with pytest.raises(CertificateError, match=r"chain\.pem holds no certificate in PEM"):
         read_certificate(chain, pki.key)
+
+
+@pytest.mark.parametrize("made", [of_no_version, with_strange_names])
+def test_a_certificate_that_cannot_be_read_is_refused(pki, tmp_path, made):
+    chain = tmp_path / "chain.pem"
+    odd = made(pki.chain.read_bytes())
+    chain.write_bytes(b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(odd) + b"-----END CERTIFICATE-----\n")
+    with pytest.raises(CertificateError, match=r"chain\.pem holds no certificate in PEM"):
+        read_certificate(chain, pki.key)
+    if made is of_no_version:
+        with pytest.raises(CertificateError, match="no certificates in PEM"):
+            client_context(chain.read_bytes())
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,9 @@ def written(tmp_path, text, mode=0o600):
 )
 def test_what_bind_takes_is_taken(tmp_path, text):
     key = read_key(written(tmp_path, text, 0o640))
-    assert key.name == dns.name.from_text("ntspool")
-    assert (key.algorithm, key.secret) == (dns.name.from_text("hmac-sha256"), b"secret secret secret")
+    assert key.name == "ntspool"
+    assert key.opened().name == dns.name.from_text("ntspool")
+    assert (key.algorithm, key.secret.reveal()) == ("hmac-sha256", b"secret secret secret")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,10 @@ def test_what_bind_takes_is_taken(tmp_path, text):
         (WRITTEN.replace(SECRET, f"{SECRET}?"), "is not a key file"),
         (WRITTEN.replace("sha256", "md5"), "hmac-md5"),
         (WRITTEN.replace("key", "k\N{LATIN SMALL LETTER E WITH ACUTE}y"), "is not a key file"),
+        (f"{WRITTEN}/* has no end", "is not a key file"),
+        # Once they took a minute.
+        (WRITTEN + " " * 60_000 + "x", "is not a key file"),
+        (WRITTEN + "/* " * 20_000, "is not a key file"),
         (f'key "{"a" * 70}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};', "is not a key file"),
     ],
 )

@@ -20,6 +20,7 @@ from ntspool.pool.reservoir import Bounds
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Refusal, Request, Response, encode_message
 from ntspool.wire.records import PROTOCOL_NTPV4, RecordType
+from ntspool.wire.secret import Secret
 from tests.conftest import make_serving
 from tests.net.scriptedke import BREAKDOWNS, DEVIATIONS, ScriptedKe, close, deviating, reset, silent
 from tests.waiting import until
@@ -93,7 +94,7 @@ class Scene:
         assert isinstance(answer, Answer)
         if isinstance(answer.message, Response) and answer.choice.serving.key is None:
             assert {self.jar.open(each) for each in answer.message.cookies} == {
-                Association(answer.choice.aead, *exporter.keys)
+                Association(answer.choice.aead, *map(Secret, exporter.keys))
             }
             assert exporter.calls == 2
         return answer
@@ -101,7 +102,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(directory, pki, names=(OWN,), *, shared=True, bounds=None, adopt=True, **changes):
-    jar = CookieJar(CookieFormat.NTSPOOL, [ServerKey(7, bytes(range(32)))], 0)
+    jar = CookieJar(CookieFormat.NTSPOOL, [ServerKey(7, Secret(bytes(range(32))))], 0)
     upstreams = Upstreams(bytes, *([bounds] if bounds else []))
     kes = {}
     for number, name in enumerate(names):
@@ -229,7 +230,7 @@ async def babble(link):
     ],
 )
 def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, cause, monkeypatch):
-    monkeypatch.setattr(upstream_module, "OPEN_TIMEOUT", 0.3)
+    monkeypatch.setattr(upstream_module, "OPEN_TIMEOUT", 2.0)
 
     async def work():
         async with scene(tmp_path, pki, adopt=False) as pool:
@@ -240,7 +241,7 @@ def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, caus
             # It is known now, so that nobody waits.
             began = time.monotonic()
             assert given(await pool.client()) == "shared"
-            assert time.monotonic() - began < 0.2
+            assert time.monotonic() - began < 1.0
             assert not pool.ke.asked
             pool.ke.behave()
             await until(lambda: pool.upstreams.open[OWN])
@@ -255,7 +256,7 @@ def test_who_cannot_be_asked_costs_the_client_nothing(tmp_path, pki, greet, caus
         ({"port": 1}, "key exchange unreachable", "Connection refused"),
         ({"name": "other.test"}, "key exchange TLS failed", "the server's certificate is not for other.test"),
         ({"ca": None}, "key exchange TLS failed", "certificate verify failed, its authority is not"),
-        ({"token": "x" * 32}, "token refused", "NTS-KE error 1"),
+        ({"token": Secret(b"x" * 32)}, "token refused", "NTS-KE error 1"),
         ({"host": "nowhere.invalid"}, "key exchange unreachable", "nowhere.invalid: "),
     ],
 )
@@ -338,15 +339,15 @@ def test_the_list_is_asked_for_anew_while_clients_are_served(tmp_path, pki, monk
 
 def test_who_waits_too_long_for_a_connection_gets_another_backend(tmp_path, pki):
     async def slowly(link):
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(LIMIT)
 
     async def work():
         async with scene(tmp_path, pki, adopt=False) as pool:
             pool.ke.greet = slowly
             pool.adopt(SHARED)
             began = time.monotonic()
-            assert given(await pool.client(patience=1.0)) == "shared"
-            assert time.monotonic() - began < 0.9
+            assert given(await pool.client(patience=2.0)) == "shared"
+            assert time.monotonic() - began < 1.7
 
     play(work)
 
@@ -387,7 +388,7 @@ def test_who_was_chosen_before_a_reload_is_asked_with_the_token_of_now(tmp_path,
     async def work():
         async with scene(tmp_path, pki) as pool:
             before = pool.serving
-            pool.ke.token = "token-of-now-0123456789"
+            pool.ke.token = Secret(b"token-of-now-0123456789")
             pool.adopt(SHARED)
             pool.serving = before
             answer = await pool.client()
@@ -409,7 +410,7 @@ def test_what_fails_of_before_a_reload_says_nothing_of_the_backend_as_it_is_now(
             pool.ke.on_keys = late
             answer = pool.begin()[0]
             await until(lambda: pool.ke.asked)
-            pool.ke.token = "token-of-now-0123456789"
+            pool.ke.token = Secret(b"token-of-now-0123456789")
             pool.adopt(SHARED)
             go_on.set()
             assert (await answer).message.code == 2
@@ -473,13 +474,14 @@ def test_a_connection_that_talks_without_end_is_let_go(tmp_path, pki):
 
 def test_one_that_never_answers_costs_its_client_its_time_and_the_next_nothing(tmp_path, pki, monkeypatch):
     monkeypatch.setattr(upstreams_module, "FAIR_TIME", 0.3)
+    monkeypatch.setattr(upstreams_module, "RESERVE", 0.5)
 
     async def work():
         async with scene(tmp_path, pki) as pool:
             pool.ke.on_keys = silent
             began = time.monotonic()
-            answer = await pool.client(patience=0.5)
-            assert 0.3 < time.monotonic() - began < 0.5
+            answer = await pool.client(patience=2.0)
+            assert 1.4 < time.monotonic() - began < 2.0
             assert (answer.message.code, answer.reason) == (2, "key exchange does not answer")
             assert given(await pool.client()) == "shared"
 
@@ -534,7 +536,7 @@ def test_without_keep_alive_each_client_has_a_connection_of_its_own(tmp_path, pk
             answers = await asyncio.gather(*(pool.client(patience=LIMIT) for _ in range(20)))
             assert {given(each) for each in answers} == {OWN}
             assert pool.ke.connections >= 20
-            assert len({each.c2s for each in pool.ke.asked}) == len(pool.ke.asked) == 20
+            assert len({each.c2s.reveal() for each in pool.ke.asked}) == len(pool.ke.asked) == 20
 
     play(work)
 
@@ -575,7 +577,7 @@ def test_no_keys_go_to_two_backends(tmp_path, pki, monkeypatch):
                 await asyncio.gather(*(pool.client(name=name) for name in pool.kes for _ in range(3)))
                 # Time for another connection.
                 await asyncio.sleep(0.03)
-            asked = [(each.c2s, each.s2c) for ke in pool.kes.values() for each in ke.asked]
+            asked = [(each.c2s.reveal(), each.s2c.reveal()) for ke in pool.kes.values() for each in ke.asked]
             assert len(asked) > 20
             assert len(set(asked)) == len(asked)
 

@@ -11,23 +11,24 @@ from ntspool.pool.cookies import Association, CookieFormat, CookieJar, ServerKey
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import NO_COMMON_AEAD, NO_COMMON_PROTOCOL, Request, error_refusal
 from ntspool.wire.poolprotocol import FixedKeyRequest, Support, SupportQuery
+from ntspool.wire.secret import Secret
 
-JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, bytes(32))], 0)
-TOKENS = ("a" * 32, "b" * 32)
+JAR = CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, Secret(bytes(32)))], 0)
+TOKENS = (Secret(b"a" * 32), Secret(b"b" * 32))
 NUMBERS = count()
 KE = BackendKe(JAR, TOKENS, 4123, lambda length: next(NUMBERS).to_bytes(length, "big"))
 BAD_REQUEST = error_refusal(ErrorCode.BAD_REQUEST)
 
 
 def fixed(aead=Aead.AES_SIV_CMAC_256, token=TOKENS[0], **more):
-    return FixedKeyRequest(token, aead, b"\1" * aead.key_length, b"\2" * aead.key_length, **more)
+    return FixedKeyRequest(token, aead, Secret(b"\1" * aead.key_length), Secret(b"\2" * aead.key_length), **more)
 
 
 @pytest.mark.parametrize("aead", Aead)
 @pytest.mark.parametrize("token", TOKENS)
 def test_eight_cookies_with_the_keys_that_the_pool_names(aead, token):
     answer = KE.pool(fixed(aead, token), keep_alive=True)
-    association = Association(aead, b"\1" * aead.key_length, b"\2" * aead.key_length)
+    association = Association(aead, Secret(b"\1" * aead.key_length), Secret(b"\2" * aead.key_length))
     assert [JAR.open(cookie) for cookie in answer.response.cookies] == [association] * 8
     assert len(set(answer.response.cookies)) == 8
     assert (answer.response.aead, answer.response.server, answer.response.port) == (aead, None, 4123)
@@ -45,6 +46,7 @@ def test_what_is_supported():
 
 @pytest.mark.parametrize("token", [None, "", "a", "a" * 31, "a" * 33, "a" * 31 + "b", "é" * 16, "\0"])
 def test_strangers_get_an_error(token):
+    token = None if token is None else Secret(token.encode())
     for question in (SupportQuery(token), fixed(token=token)):
         assert KE.pool(question, keep_alive=True) == BAD_REQUEST
     assert replace(KE, tokens=()).pool(fixed(), keep_alive=True) == BAD_REQUEST
@@ -52,14 +54,14 @@ def test_strangers_get_an_error(token):
 
 def test_every_token_is_compared(monkeypatch):
     compared = []
-    monkeypatch.setattr("ntspool.pool.backendke.compare_digest", lambda *pair: compared.append(pair) or True)
+    monkeypatch.setattr("ntspool.wire.secret.compare_digest", lambda *pair: compared.append(pair) or True)
     KE.pool(SupportQuery(TOKENS[0]), keep_alive=True)
-    assert compared == [(TOKENS[0].encode(), each.encode()) for each in TOKENS]
+    assert compared == [(TOKENS[0].reveal(), each.reveal()) for each in TOKENS]
 
 
 def test_what_it_does_not_know():
     assert KE.pool(fixed(protocol=0x8001), keep_alive=True) == NO_COMMON_PROTOCOL
-    unknown = FixedKeyRequest(TOKENS[0], 16, bytes(48), bytes(48))
+    unknown = FixedKeyRequest(TOKENS[0], 16, Secret(bytes(48)), Secret(bytes(48)))
     assert KE.pool(unknown, keep_alive=True) == NO_COMMON_AEAD
 
 
@@ -76,7 +78,7 @@ def test_ordinary_clients_get_cookies_with_their_sessions_keys(offered, complian
     assert (response.aead, response.port, response.compliant_128gcm) == (aead, 4123, compliant)
     stem = bytes([0, 0, 0, aead])
     length = Aead(aead).key_length
-    association = Association(Aead(aead), export(stem + b"\0", length), export(stem + b"\1", length))
+    association = Association(Aead(aead), Secret(export(stem + b"\0", length)), Secret(export(stem + b"\1", length)))
     assert [JAR.open(cookie) for cookie in response.cookies] == [association] * 8
 
 
@@ -90,4 +92,4 @@ def test_clients_that_share_nothing_with_it():
 
 
 def test_no_secret_is_shown():
-    assert TOKENS[0] not in repr(KE)
+    assert TOKENS[0].reveal().decode() not in repr(KE)

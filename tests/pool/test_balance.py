@@ -13,6 +13,7 @@ from ntspool.pool.cookies import CookieFormat, ServerKey
 from ntspool.pool.model import Backend, Serving
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request
+from ntspool.wire.secret import Secret
 from tests.conftest import V4, V6, all_up
 
 SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV
@@ -20,7 +21,7 @@ CHRONY, NTPD_RS = (SIV_256, GCM_SIV), (SIV_256, SIV_512)
 LAST = 1 - 2**-53
 """The greatest fraction that a draw of 53 bits gives."""
 
-KEY = ServerKey(1, bytes(32))
+KEY = ServerKey(1, Secret(bytes(32)))
 
 
 def serving(name, *addresses, weight=1, port=123, aeads=(SIV_256,), up=None):

@@ -16,6 +16,7 @@ from ntspool.pool.model import Backend, Client, Selection, Serving, UpAddress
 from ntspool.pool.names import Names
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request
+from ntspool.wire.secret import Secret
 from tests.conftest import V4, V6
 
 SIV_256 = Aead.AES_SIV_CMAC_256
@@ -33,7 +34,7 @@ def backend(number, weight=10, regions=(), cookies=CookieFormat.CHRONY, families
 def serving(declared, up=True):
     """Return a backend, all UP or all DOWN."""
     addresses = declared.addresses if up else ()
-    key = ServerKey(1, bytes(SERVER_AEAD[declared.cookies].key_length))
+    key = ServerKey(1, Secret(bytes(SERVER_AEAD[declared.cookies].key_length)))
     return Serving(declared, tuple(UpAddress(each, declared.aeads, declared.weight) for each in addresses), key)
 
 

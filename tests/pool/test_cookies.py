@@ -20,6 +20,7 @@ from ntspool.pool.cookies import (
     key_id,
 )
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 
 CHRONY, NTPSEC = CookieFormat.CHRONY, CookieFormat.NTPSEC
 NTPD_RS, NTSPOOL = CookieFormat.NTPD_RS, CookieFormat.NTSPOOL
@@ -32,18 +33,18 @@ nonces = st.binary(min_size=NONCE_LENGTH, max_size=NONCE_LENGTH)
 
 
 def association_of(aead):
-    return Association(aead, bytes(range(aead.key_length)), bytes(range(128, 128 + aead.key_length)))
+    return Association(aead, Secret(bytes(range(aead.key_length))), Secret(bytes(range(128, 128 + aead.key_length))))
 
 
 def server_key(cookie_format, identifier=0x01020302, first=128):
     length = SERVER_AEAD[cookie_format].key_length
-    return ServerKey(identifier, bytes(range(first, first + length)))
+    return ServerKey(identifier, Secret(bytes(range(first, first + length))))
 
 
 def sealed(cookie_format, plaintext):
     """A cookie of `cookie_format` that verifies, whatever it carries."""
     key = server_key(cookie_format)
-    cipher = cipher_for(SERVER_AEAD[cookie_format], key.secret)
+    cipher = cipher_for(SERVER_AEAD[cookie_format], key.secret.reveal())
     head = key.id.to_bytes(4, "little" if cookie_format is NTPSEC else "big")
     associated = {CHRONY: b"", NTPSEC: head + NONCE, NTPD_RS: b"", NTSPOOL: head}[cookie_format]
     ciphertext = cipher.seal(NONCE, plaintext, associated)
@@ -55,9 +56,9 @@ def sealed(cookie_format, plaintext):
 def minted(draw):
     cookie_format, aead = draw(st.sampled_from(CARRIED))
     length = SERVER_AEAD[cookie_format].key_length
-    server = ServerKey(draw(st.integers(0, 0xFFFFFFFF)), draw(st.binary(min_size=length, max_size=length)))
+    server = ServerKey(draw(st.integers(0, 0xFFFFFFFF)), Secret(draw(st.binary(min_size=length, max_size=length))))
     keys = st.binary(min_size=aead.key_length, max_size=aead.key_length)
-    association = Association(aead, draw(keys), draw(keys))
+    association = Association(aead, Secret(draw(keys)), Secret(draw(keys)))
     return cookie_format, server, association, CookieKey(cookie_format, server).mint(association, draw(nonces))
 
 
@@ -195,9 +196,9 @@ def test_what_follows_a_cookie_is_refused_except_by_ntpd_rs(case, rest):
 @pytest.mark.parametrize(("cookie_format", "other"), [*permutations([CHRONY, NTPSEC, NTSPOOL], 2)])
 def test_a_cookie_of_another_format_is_refused_even_under_the_same_key(cookie_format, other):
     secret = bytes(range(32))
-    cookie = CookieKey(cookie_format, ServerKey(1, secret)).mint(association_of(Aead.AES_SIV_CMAC_256), NONCE)
+    cookie = CookieKey(cookie_format, ServerKey(1, Secret(secret))).mint(association_of(Aead.AES_SIV_CMAC_256), NONCE)
     with pytest.raises(WireError, match="tag"):
-        CookieKey(other, ServerKey(key_id(other, cookie), secret)).open(cookie)
+        CookieKey(other, ServerKey(key_id(other, cookie), Secret(secret))).open(cookie)
 
 
 @given(formats, st.binary(max_size=200), st.booleans())
@@ -263,19 +264,19 @@ def test_a_nonce_of_another_length_is_our_own_bug(cookie_format, length):
 @pytest.mark.parametrize("length", [0, 16, 33, 48, 128])
 def test_a_server_key_of_another_length_makes_no_cookie_key(cookie_format, length):
     with pytest.raises(ValueError, match="bytes of key"):
-        CookieKey(cookie_format, ServerKey(1, bytes(length)))
+        CookieKey(cookie_format, ServerKey(1, Secret(bytes(length))))
 
 
 @pytest.mark.parametrize("identifier", [-1, 1 << 32])
 def test_a_key_id_has_32_bits(identifier):
     with pytest.raises(ValueError, match="32 bits"):
-        ServerKey(identifier, bytes(32))
+        ServerKey(identifier, Secret(bytes(32)))
 
 
 @pytest.mark.parametrize(("c2s", "s2c"), [(31, 32), (32, 31), (16, 16), (0, 0)])
 def test_an_association_has_two_keys_of_its_aead(c2s, s2c):
     with pytest.raises(ValueError, match="two keys of 32 bytes"):
-        Association(Aead.AES_SIV_CMAC_256, bytes(c2s), bytes(s2c))
+        Association(Aead.AES_SIV_CMAC_256, Secret(bytes(c2s)), Secret(bytes(s2c)))
 
 
 def test_no_secret_is_ever_shown():
@@ -309,7 +310,9 @@ def test_a_jar_refuses_a_cookie_under_a_key_that_it_does_not_have(case):
     with pytest.raises(WireError, match="unknown key"):
         CookieJar(cookie_format, [server_key(cookie_format, server.id ^ 1)], 0).open(cookie)
     with pytest.raises(WireError, match="tag"):
-        CookieJar(cookie_format, [ServerKey(server.id, bytes(byte ^ 1 for byte in server.secret))], 0).open(cookie)
+        CookieJar(
+            cookie_format, [ServerKey(server.id, Secret(bytes(byte ^ 1 for byte in server.secret.reveal())))], 0
+        ).open(cookie)
 
 
 @pytest.mark.parametrize(("count", "current"), [(0, 0), (2, 2), (2, -1)])

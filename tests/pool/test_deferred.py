@@ -14,6 +14,7 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import exporter_contexts
 from ntspool.wire.messages import Request, Response, error_refusal
 from ntspool.wire.poolprotocol import FixedKeyAnswer
+from ntspool.wire.secret import Secret
 from tests.conftest import V4, V6
 from tests.pool.test_negotiation import RANDOM, Exporter, asking, serving
 
@@ -23,7 +24,7 @@ INTERNAL_ERROR = error_refusal(2)
 
 def own(name, *addresses, aeads=(SIV_256, SIV_512, GCM_SIV), port=123, weight=1, **changes):
     every = tuple(map(ip_address, addresses or ["192.0.2.1", "2001:db8::1"]))
-    peer = FixedKey(f"{name}.example", f"token of {name}")
+    peer = FixedKey(f"{name}.example", Secret(f"token of {name}".encode()))
     backend = Backend(name, every, port, weight, peer, aeads, "", **changes)
     return Serving(backend, tuple(UpAddress(each, aeads, float(weight)) for each in every), None)
 
@@ -47,8 +48,8 @@ def test_the_backend_is_asked_for_the_clients_keys_and_the_client_gets_what_it_m
     contexts = exporter_contexts(aead, compliant_128gcm=True)
     assert exporter.calls == [(each, aead.key_length) for each in contexts]
     request = asked.request
-    assert (request.token, request.aead, request.keep_alive, request.protocol) == ("token of a", aead, True, 0)
-    assert [request.c2s, request.s2c] == [Exporter()(each, aead.key_length) for each in contexts]
+    assert (request.token, request.aead, request.keep_alive, request.protocol) == (Secret(b"token of a"), aead, True, 0)
+    assert [request.c2s.reveal(), request.s2c.reveal()] == [Exporter()(each, aead.key_length) for each in contexts]
     answer = asked.answer(reply(aead, server="203.0.113.9", port=1))
     assert answer == Answer(Response(aead, (b"cook",) * 8, address, 4123, aead is GCM_SIV), deferred.choice)
 
@@ -56,7 +57,7 @@ def test_the_backend_is_asked_for_the_clients_keys_and_the_client_gets_what_it_m
 def test_neither_keys_nor_token_stand_in_words():
     asked = defer([own("a")], asking(SIV_256)).ask()
     assert "token of a" not in repr(asked.request)
-    assert repr(asked.request.c2s) not in repr(asked.request)
+    assert repr(asked.request.c2s.reveal()) not in repr(asked.request)
 
 
 def test_the_port_is_told_when_it_is_not_the_usual_one():
@@ -183,5 +184,5 @@ def test_old_ntpsec_clients_get_cookies_whose_length_is_known():
     request = Request((0,), (15,), aead_critical=False)
     every = [own("a", weight=200), serving("b", cookies=CookieFormat.CHRONY), serving("c", weight=9)]
     assert {chosen(every, request, random=bytes([at]) + bytes(RANDOM_LENGTH - 1)) for at in range(256)} == {"c"}
-    alone = [own("a"), Serving(every[2].backend, (), ServerKey(9, bytes(32)))]
+    alone = [own("a"), Serving(every[2].backend, (), ServerKey(9, Secret(bytes(32))))]
     assert chosen(alone, request) == "a"

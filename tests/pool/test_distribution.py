@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from struct import Struct
 
 import pytest
 from hypothesis import given
@@ -80,6 +81,12 @@ def test_what_was_packed_is_counted_beside_what_is_added(packed, added, part):
     assert made.lowest == pytest.approx(min(both), rel=1e-6, abs=1e-30)
     figures = 16
     assert filled(both, exact=False).pack()[figures:] == made.pack()[figures:]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_figures_that_are_no_numbers_are_refused(odd):
+    with pytest.raises(WireError, match="values that are no numbers"):
+        Distribution().absorb(Struct(">fffI").pack(0.0, odd, 0.0, 0))
 
 
 def test_nothing_has_no_figures():

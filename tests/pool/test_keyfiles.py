@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ntspool.errors import WireError
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat, ServerKey
 from ntspool.pool.keyfiles import MAX_FILE_LENGTH, KeySet, parse, render, render_chrony_nks1
+from ntspool.wire.secret import Secret
 
 CHRONY, NTPSEC = CookieFormat.CHRONY, CookieFormat.NTPSEC
 NTPD_RS, NTSPOOL = CookieFormat.NTPD_RS, CookieFormat.NTSPOOL
@@ -22,7 +23,7 @@ def key_set(cookie_format, first_id=0xABCD, count=4, current=2):
 
 def key_set_of(cookie_format, *ids, current=2):
     length = SERVER_AEAD[cookie_format].key_length
-    return KeySet(tuple(ServerKey(each, bytes([index]) * length) for index, each in enumerate(ids)), current)
+    return KeySet(tuple(ServerKey(each, Secret(bytes([index]) * length)) for index, each in enumerate(ids)), current)
 
 
 @st.composite
@@ -37,7 +38,7 @@ def our_keys(draw, cookie_format):
     gaps = draw(st.lists(jumps, min_size=count - 1, max_size=count - 1))
     ids = accumulate((1 + 4 * gap for gap in gaps), initial=draw(st.integers(0, 0xFFFFFFFF)))
     return KeySet(
-        tuple(ServerKey(each % (1 << 32), secret) for each, secret in zip(ids, secrets, strict=True)), current
+        tuple(ServerKey(each % (1 << 32), Secret(secret)) for each, secret in zip(ids, secrets, strict=True)), current
     )
 
 
@@ -94,7 +95,7 @@ def test_parse_undoes_render_chrony_nks1(keys):
 @pytest.mark.parametrize("cookie_format", CookieFormat)
 def test_secrets_of_another_length_are_not_rendered(cookie_format):
     keys = key_set(cookie_format).keys
-    wrong = KeySet((*keys[:3], ServerKey(keys[3].id, keys[3].secret + b"\0")), 2)
+    wrong = KeySet((*keys[:3], ServerKey(keys[3].id, Secret(keys[3].secret.reveal() + b"\0"))), 2)
     with pytest.raises(ValueError, match="takes keys of"):
         render(cookie_format, wrong, NOW)
 
@@ -158,7 +159,7 @@ def test_a_key_set_needs_a_current_key(count, current):
 
 def test_a_key_set_takes_no_two_keys_with_one_id():
     with pytest.raises(ValueError, match="share an id"):
-        KeySet((ServerKey(7, bytes(32)), ServerKey(7, bytes(32))), 0)
+        KeySet((ServerKey(7, Secret(bytes(32))), ServerKey(7, Secret(bytes(32)))), 0)
 
 
 def test_no_secret_is_ever_shown():
@@ -182,7 +183,7 @@ def test_a_newer_chronyds_own_keys_of_aead_30():
     each = nks("NKS1", "86399.9", f"2 {a} 30", f"3 {b} 30", f"4 {c} 30", f"5 {d} 30")
     all_at_once = nks("NKS0", "30 0.0", f"2 {a}", f"3 {b}", f"4 {c}", f"5 {d}")
     assert parse(CHRONY, each) == parse(CHRONY, all_at_once)
-    assert [len(key.secret) for key in parse(CHRONY, each).keys] == [16] * 4
+    assert [len(key.secret.reveal()) for key in parse(CHRONY, each).keys] == [16] * 4
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_the_order_in_ntpsecs_file_tells_the_roles(ids, oldest_first, current):
 @pytest.mark.parametrize("length", [32, 48, 64])
 def test_ntpsecs_keys_of_every_length(length):
     keys = parse(NTPSEC, ntpsec_file(1, length=length))
-    assert keys.keys == (ServerKey(1, b"\xab" * length),)
+    assert keys.keys == (ServerKey(1, Secret(b"\xab" * length)),)
 
 
 def test_ntpd_ignores_what_follows_its_tenth_key():

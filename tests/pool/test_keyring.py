@@ -12,6 +12,7 @@ from ntspool.pool import keyfiles, keyring
 from ntspool.pool.cookies import SERVER_AEAD, CookieFormat
 from ntspool.pool.keyring import HISTORY, ROOT_LENGTH, STATES, EndedEpoch, Epoch, EpochState, Keyring
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 
 ROOT = bytes(range(32))
 NOW = 1_800_000_000.25
@@ -62,8 +63,8 @@ GOLDEN_WRAPPED = "5fe392ce3eba9752c9cd2cec37be5d87d41e0d187d09d75268272f194e3600
 )
 def test_keys_are_those_that_backends_already_hold(number, group, aead, secret):
     """Made with `openssl kdf`: a key that changes here makes every cookie in the field worthless."""
-    key = Epoch(number, NOW, ROOT).key(group, aead)
-    assert (key.id, key.secret.hex()) == (number % 2**32, secret)
+    key = Epoch(number, NOW, Secret(ROOT)).key(group, aead)
+    assert (key.id, key.secret.reveal().hex()) == (number % 2**32, secret)
 
 
 @given(st.sets(st.tuples(roots, numbers, groups, st.sampled_from(Aead)), min_size=2, max_size=8))
@@ -72,13 +73,15 @@ def test_keys_are_those_that_backends_already_hold(number, group, aead, secret):
 @example({(ROOT, 0, group, Aead.AES_SIV_CMAC_256) for group in ("", "a", "b", "aa", "a\0", "\0" * 9)})
 @example({(bytes([first]) + ROOT[1:], 1, "a", Aead.AES_SIV_CMAC_256) for first in range(8)})
 def test_no_two_keys_have_a_beginning_in_common(inputs):
-    secrets = [Epoch(number, NOW, root).key(group, aead).secret for root, number, group, aead in inputs]
+    secrets = [
+        Epoch(number, NOW, Secret(root)).key(group, aead).secret.reveal() for root, number, group, aead in inputs
+    ]
     assert len({secret[:16] for secret in secrets}) == len(inputs)
 
 
 def test_when_an_epoch_was_made_and_whether_it_is_revoked_does_not_change_its_keys():
     aead = Aead.AES_SIV_CMAC_256
-    assert Epoch(1, 0.0, ROOT).key("a", aead) == Epoch(1, NOW, ROOT, revoked=True).key("a", aead)
+    assert Epoch(1, 0.0, Secret(ROOT)).key("a", aead) == Epoch(1, NOW, Secret(ROOT), revoked=True).key("a", aead)
 
 
 @pytest.mark.parametrize("cookie_format", CookieFormat)
@@ -94,7 +97,7 @@ def test_the_keys_of_a_key_file(cookie_format):
 
 @given(st.integers(0, 2**34) | st.integers(2**32 - 8, 2**32 + 2), st.sampled_from(CookieFormat))
 def test_ids_are_consecutive_also_where_they_wrap_around(first, cookie_format):
-    ring = Keyring(tuple(Epoch(first + n, NOW, ROOT) for n in range(len(STATES))), NOW, first)
+    ring = Keyring(tuple(Epoch(first + n, NOW, Secret(ROOT)) for n in range(len(STATES))), NOW, first)
     keys = ring.keys("europe", cookie_format)
     assert [key.id for key in keys.keys] == [(first + n) % 2**32 for n in range(len(keys.keys))]
     assert keyfiles.parse(cookie_format, keyfiles.render(cookie_format, keys, int(NOW))) == keys
@@ -106,7 +109,7 @@ def test_ids_are_consecutive_also_where_they_wrap_around(first, cookie_format):
 def test_a_new_keyring():
     fresh = random.Random(3).randbytes
     assert numbers_of(RING) == [1, 2, 3, 4, 5, 6]
-    assert [epoch.root for epoch in RING.epochs] == [fresh(ROOT_LENGTH) for _ in range(6)]
+    assert [epoch.root.reveal() for epoch in RING.epochs] == [fresh(ROOT_LENGTH) for _ in range(6)]
     assert {epoch.created for epoch in RING.epochs} == {RING.rotated} == {NOW}
     assert (RING.current, RING.next) == (RING.epochs[2], RING.epochs[3])
     assert (RING.first, RING.ended) == (3, ())
@@ -125,7 +128,7 @@ def test_an_epoch_goes_through_its_states():
 
 def test_a_rotation_shifts():
     rotated = RING.rotate(LATER, lambda length: ROOT[:length])
-    assert rotated.epochs == (*RING.epochs[1:], Epoch(7, LATER, ROOT))
+    assert rotated.epochs == (*RING.epochs[1:], Epoch(7, LATER, Secret(ROOT)))
     assert rotated.current == RING.next
     assert (rotated.rotated, rotated.first) == (LATER, 3)
     assert rotated.ended == (EndedEpoch(1, NOW, LATER, revoked=False),)
@@ -155,7 +158,7 @@ def test_a_revoked_epoch_is_gone_wherever_it_stood(index, alive, current):
     revoked = RING.epochs[index]
     ring = RING.revoke(revoked.number, LATER, FRESH)
     assert ring.state(revoked.number) is REVOKED
-    assert revoked.root not in {epoch.root for epoch in ring.epochs}
+    assert revoked.root.reveal() not in {epoch.root.reveal() for epoch in ring.epochs}
     assert numbers_of(ring) == alive
     assert ring.current.number == current
     assert revoked.number not in {epoch.number for epoch in ring.mintable}
@@ -176,8 +179,8 @@ def test_no_root_that_was_promised_after_a_revoked_epoch_is_kept(index):
 def test_no_key_of_a_revoked_epoch_gets_into_a_key_file(index, cookie_format):
     revoked = RING.epochs[index]
     ring = RING.revoke(revoked.number, LATER, FRESH)
-    secrets = {key.secret for key in ring.keys("europe", cookie_format).keys}
-    assert revoked.key("europe", SERVER_AEAD[cookie_format]).secret not in secrets
+    secrets = {key.secret.reveal() for key in ring.keys("europe", cookie_format).keys}
+    assert revoked.key("europe", SERVER_AEAD[cookie_format]).secret.reveal() not in secrets
 
 
 @pytest.mark.parametrize("index", range(6))
@@ -218,26 +221,26 @@ def test_without_gaps_for_ntpd_rs_nobody_elses_key_is_given_out():
     keys = ring.keys("europe", CookieFormat.NTPD_RS)
     assert [key.id for key in keys.keys] == list(range(1, 11))
     assert keys.keys[keys.current].id == 3
-    others = {epoch.key("europe", Aead.AES_SIV_CMAC_512).secret for epoch in (*RING.epochs, *ring.epochs)}
-    assert others.isdisjoint(key.secret for key in keys.keys[3:7]), "what fills the gap belongs to no epoch"
+    others = {epoch.key("europe", Aead.AES_SIV_CMAC_512).secret.reveal() for epoch in (*RING.epochs, *ring.epochs)}
+    assert others.isdisjoint(key.secret.reveal() for key in keys.keys[3:7]), "what fills the gap belongs to no epoch"
 
 
 @given(steps, st.integers(0, 2**64))
 def test_whatever_is_rotated_and_revoked(steps, seed):
     fresh = random.Random(seed).randbytes
     ring = keyring.create(NOW, fresh)
-    seen, gone = {epoch.root: epoch.number for epoch in ring.epochs}, set()
+    seen, gone = {epoch.root.reveal(): epoch.number for epoch in ring.epochs}, set()
     for after in walk(ring, steps, fresh):
         assert len(after.epochs) == len(STATES)
         assert all(b > a and (b - a) % 4 == 1 for a, b in pairwise(numbers_of(after))), "chrony's slots"
         assert not any(epoch.revoked for epoch in after.epochs[2:]), "no revoked epoch comes to be minted under"
         assert after.current in after.mintable
         for epoch in after.epochs:
-            if epoch.root not in seen and not epoch.revoked:
+            if epoch.root.reveal() not in seen and not epoch.revoked:
                 assert epoch.number not in seen.values(), "ids never collide"
-            assert seen.setdefault(epoch.root, epoch.number) == epoch.number, "no two epochs share material"
-        gone |= {epoch.root for epoch in ring.epochs if epoch not in after.epochs}
-        assert gone.isdisjoint(epoch.root for epoch in after.epochs), "roots never come back"
+            assert seen.setdefault(epoch.root.reveal(), epoch.number) == epoch.number, "no two epochs share material"
+        gone |= {epoch.root.reveal() for epoch in ring.epochs if epoch not in after.epochs}
+        assert gone.isdisjoint(epoch.root.reveal() for epoch in after.epochs), "roots never come back"
         ring = after
     for cookie_format in CookieFormat:
         keys = ring.keys("europe", cookie_format)
@@ -250,7 +253,7 @@ def test_secrets_are_not_shown():
     keys = RING.keys("europe", CookieFormat.CHRONY)
     shown = repr(RING) + repr(keys)
     assert "Epoch(number=4" in shown
-    secrets = [epoch.root for epoch in RING.epochs] + [key.secret for key in keys.keys]
+    secrets = [epoch.root.reveal() for epoch in RING.epochs] + [key.secret.reveal() for key in keys.keys]
     for secret in secrets:
         for spelt in (repr(secret)[2:-1], secret.hex(), base64.b64encode(secret).decode()):
             assert spelt not in shown

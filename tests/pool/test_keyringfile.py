@@ -12,6 +12,7 @@ from ntspool.errors import StateError
 from ntspool.pool import keyringfile
 from ntspool.pool.cookies import CookieFormat
 from ntspool.pool.keyring import ROOT_LENGTH, SLOTS, STATES, EndedEpoch, Epoch, Keyring, create
+from ntspool.wire.secret import Secret
 
 NOW = 1_800_000_000.25
 FRESH = random.Random(7).randbytes
@@ -32,7 +33,7 @@ def keyrings(draw):
     alive = zip(numbers, draw(roots), revoked, strict=True)
     ended = st.builds(EndedEpoch, st.integers(0, 2**40), times, times, st.booleans())
     return Keyring(
-        tuple(Epoch(number, draw(times), root, gone) for number, root, gone in alive),
+        tuple(Epoch(number, draw(times), Secret(root), gone) for number, root, gone in alive),
         draw(times),
         draw(st.integers(0, 2**40)),
         tuple(draw(st.lists(ended, max_size=5))),

@@ -9,13 +9,14 @@ from ntspool.pool import model
 from ntspool.pool.cookies import CookieFormat, ServerKey
 from ntspool.pool.model import Backend, Certificate, Family, FixedKey, LogSettings, Serving, SessionRules, Snapshot
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 from tests.conftest import V4, all_up
 
 ADDRESSES = (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
 BACKEND = Backend("ntp1", ADDRESSES, 123, 10, CookieFormat.CHRONY, (Aead.AES_SIV_CMAC_256,), "europe")
-SERVING = Serving(BACKEND, all_up(BACKEND, ADDRESSES[:1]), ServerKey(7, b"cookie secret" + bytes(19)))
-CERTIFICATE = Certificate(b"the chain", b"private key")
-PEER = FixedKey("ntp1.example", "secret token", ca=b"private authority")
+SERVING = Serving(BACKEND, all_up(BACKEND, ADDRESSES[:1]), ServerKey(7, Secret(b"cookie secret" + bytes(19))))
+CERTIFICATE = Certificate(b"the chain", Secret(b"private key"))
+PEER = FixedKey("ntp1.example", Secret(b"secret token"), ca=b"private authority")
 KEEPER = Serving(replace(BACKEND, cookies=PEER), (), None)
 SNAPSHOT = Snapshot(1, (CERTIFICATE,), SessionRules(5.0, 100), LogSettings(), (SERVING, KEEPER))
 VALUES = (
@@ -41,7 +42,8 @@ def test_secrets_are_not_shown():
     assert "the chain" in shown
     assert "ntp1" in shown
     assert "private" not in shown
-    assert "secret" not in shown
+    assert "cookie secret" not in shown
+    assert "secret token" not in shown
 
 
 @pytest.mark.parametrize("value", VALUES)

@@ -24,6 +24,7 @@ from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Negotiator
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import ClientExchange, ServerExchange
 from ntspool.wire.messages import NO_COMMON_AEAD, NO_COMMON_PROTOCOL, Request, error_refusal
+from ntspool.wire.secret import Secret
 from tests.conftest import V4, V6, all_up
 
 SIV_256, SIV_512, GCM_SIV = Aead.AES_SIV_CMAC_256, Aead.AES_SIV_CMAC_512, Aead.AES_128_GCM_SIV
@@ -50,7 +51,7 @@ def serving(name, *addresses, cookies=CookieFormat.NTSPOOL, aeads=None, **settin
     return Serving(
         backend,
         all_up(backend, settings.get("up")),
-        ServerKey(9, Random(name).randbytes(SERVER_AEAD[cookies].key_length)),
+        ServerKey(9, Secret(Random(name).randbytes(SERVER_AEAD[cookies].key_length))),
     )
 
 
@@ -81,7 +82,7 @@ def test_the_answer_is_what_client_and_backend_need(cookie_format, aead, client)
     stem = bytes((0, 0, 0, aead))
     keys = [Exporter()(stem + direction, aead.key_length) for direction in (b"\0", b"\1")]
     backends_key = CookieKey(cookie_format, backend.key)
-    assert [backends_key.open(cookie) for cookie in response.cookies] == [Association(aead, *keys)] * 8
+    assert [backends_key.open(cookie) for cookie in response.cookies] == [Association(aead, *map(Secret, keys))] * 8
     assert exporter.calls == [(stem + b"\0", aead.key_length), (stem + b"\1", aead.key_length)]
 
 
@@ -177,7 +178,7 @@ def test_keys_are_exported_once_for_one_backend_or_not_at_all(random, client, re
     carried = {key.open(cookie) for cookie in answered.message.cookies}
     length = answered.message.aead.key_length
     assert [called for _, called in exporter.calls] == [length, length]
-    assert carried == {Association(answered.message.aead, *(Exporter()(*call) for call in exporter.calls))}
+    assert carried == {Association(answered.message.aead, *(Secret(Exporter()(*call)) for call in exporter.calls))}
 
 
 def test_a_failing_exporter_is_not_followed_by_another_backend():

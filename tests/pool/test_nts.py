@@ -16,6 +16,7 @@ from ntspool.pool.nts import OpenedRequest, Refusal, Refused, Response, Unverifi
 from ntspool.wire import ntp
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import Authenticator, ExtensionField, FieldType, Header, Mode, Packet
+from ntspool.wire.secret import Secret
 
 UID = bytes(range(32))
 TRANSMIT = 0x0123456789ABCDEF
@@ -25,7 +26,7 @@ aeads = st.sampled_from(Aead)
 
 
 def association_of(aead):
-    return Association(aead, b"\1" * aead.key_length, b"\2" * aead.key_length)
+    return Association(aead, Secret(b"\1" * aead.key_length), Secret(b"\2" * aead.key_length))
 
 
 def request_of(association, cookie=COOKIE, placeholders=0):
@@ -160,13 +161,16 @@ OTHER_UID = ExtensionField(FieldType.UNIQUE_IDENTIFIER, b"x" * 32)
         (unprotected(RATE, UID_FIELD, UID_FIELD), Refused(Refusal.UNIQUE_ID_MISMATCH)),
         (unprotected(server_header()), Refused(Refusal.UNPROTECTED)),
         (unprotected(server_header(), UID_FIELD), Refused(Refusal.UNPROTECTED)),
-        (sealed(SIV, SIV.s2c, server_header(), []), Refused(Refusal.UNIQUE_ID_MISMATCH)),
-        (sealed(SIV, SIV.s2c, server_header(), [OTHER_UID]), Refused(Refusal.UNIQUE_ID_MISMATCH)),
-        (sealed(SIV, SIV.s2c, server_header(origin_timestamp=0), [UID_FIELD]), Refused(Refusal.ORIGIN_MISMATCH)),
-        (sealed(SIV, SIV.c2s, server_header(), [UID_FIELD]), Refused(Refusal.BAD_AUTHENTICATOR)),
-        (sealed(SIV, SIV.s2c, RATE, [UID_FIELD]), Refused(Refusal.KISS, "RATE", authentic=True)),
+        (sealed(SIV, SIV.s2c.reveal(), server_header(), []), Refused(Refusal.UNIQUE_ID_MISMATCH)),
+        (sealed(SIV, SIV.s2c.reveal(), server_header(), [OTHER_UID]), Refused(Refusal.UNIQUE_ID_MISMATCH)),
         (
-            sealed(SIV, SIV.s2c, replace(RATE, reference_id=b"NTSN"), [UID_FIELD]),
+            sealed(SIV, SIV.s2c.reveal(), server_header(origin_timestamp=0), [UID_FIELD]),
+            Refused(Refusal.ORIGIN_MISMATCH),
+        ),
+        (sealed(SIV, SIV.c2s.reveal(), server_header(), [UID_FIELD]), Refused(Refusal.BAD_AUTHENTICATOR)),
+        (sealed(SIV, SIV.s2c.reveal(), RATE, [UID_FIELD]), Refused(Refusal.KISS, "RATE", authentic=True)),
+        (
+            sealed(SIV, SIV.s2c.reveal(), replace(RATE, reference_id=b"NTSN"), [UID_FIELD]),
             Refused(Refusal.KISS, "NTSN", authentic=True),
         ),
     ],
@@ -179,11 +183,13 @@ def test_refusals_are_told_apart(data, refused):
     "data",
     [
         b"",
-        sealed(SIV, SIV.s2c, server_header(mode=3), [UID_FIELD]),
-        sealed(SIV, SIV.s2c, server_header(), [UID_FIELD], plaintext=b"\2\4\0"),
-        sealed(SIV, SIV.s2c, server_header(), [UID_FIELD]) + bytes(20),
-        sealed(SIV, SIV.s2c, server_header(), [UID_FIELD]) + ntp.encode_field(ExtensionField(1, bytes(24))),
-        sealed(SIV, SIV.s2c, server_header(), [UID_FIELD, ExtensionField(FieldType.NTS_AUTHENTICATOR, bytes(40))]),
+        sealed(SIV, SIV.s2c.reveal(), server_header(mode=3), [UID_FIELD]),
+        sealed(SIV, SIV.s2c.reveal(), server_header(), [UID_FIELD], plaintext=b"\2\4\0"),
+        sealed(SIV, SIV.s2c.reveal(), server_header(), [UID_FIELD]) + bytes(20),
+        sealed(SIV, SIV.s2c.reveal(), server_header(), [UID_FIELD]) + ntp.encode_field(ExtensionField(1, bytes(24))),
+        sealed(
+            SIV, SIV.s2c.reveal(), server_header(), [UID_FIELD, ExtensionField(FieldType.NTS_AUTHENTICATOR, bytes(40))]
+        ),
     ],
 )
 def test_malformed_answers(data):
@@ -194,7 +200,7 @@ def test_malformed_answers(data):
 def test_only_encrypted_cookies_count():
     fields = [ExtensionField(FieldType.NTS_COOKIE, b"clear-cookie....")]
     hidden = [ExtensionField(FieldType.NTS_COOKIE, b"hidden-cookie..."), ExtensionField(0x7777, b"unknown.")]
-    data = sealed(SIV, SIV.s2c, server_header(), [UID_FIELD, *fields], plaintext=ntp.encode_fields(hidden))
+    data = sealed(SIV, SIV.s2c.reveal(), server_header(), [UID_FIELD, *fields], plaintext=ntp.encode_fields(hidden))
     assert nts.read_response(request_of(SIV), data) == Response(server_header(), (b"hidden-cookie...",))
 
 
@@ -262,19 +268,27 @@ def placeholder(length=100):
 @pytest.mark.parametrize(
     "data",
     [
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [COOKIE_FIELD]),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, UID_FIELD, COOKIE_FIELD]),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [ExtensionField(FieldType.UNIQUE_IDENTIFIER, bytes(28)), COOKIE_FIELD]),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD]),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, COOKIE_FIELD]),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [COOKIE_FIELD]),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, UID_FIELD, COOKIE_FIELD]),
+        sealed(
+            SIV, SIV.c2s.reveal(), CLIENT_HEADER, [ExtensionField(FieldType.UNIQUE_IDENTIFIER, bytes(28)), COOKIE_FIELD]
+        ),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD]),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, COOKIE_FIELD]),
         unprotected(CLIENT_HEADER, UID_FIELD, COOKIE_FIELD),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, placeholder(96)]),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD]) + ntp.encode_field(placeholder()),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD]) + bytes(20),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD], nonce=bytes(12)),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD], nonce=bytes(9)),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD], plaintext=b"\1\2\3"),
-        sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD], plaintext=ntp.encode_fields([placeholder(96)])),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, placeholder(96)]),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD]) + ntp.encode_field(placeholder()),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD]) + bytes(20),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD], nonce=bytes(12)),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD], nonce=bytes(9)),
+        sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD], plaintext=b"\1\2\3"),
+        sealed(
+            SIV,
+            SIV.c2s.reveal(),
+            CLIENT_HEADER,
+            [UID_FIELD, COOKIE_FIELD],
+            plaintext=ntp.encode_fields([placeholder(96)]),
+        ),
         unprotected(CLIENT_HEADER, UID_FIELD, COOKIE_FIELD, ExtensionField(FieldType.NTS_AUTHENTICATOR, b"\xff" * 40)),
     ],
 )
@@ -291,14 +305,14 @@ def test_an_unknown_cookie_is_not_verified():
 @pytest.mark.parametrize("aead", Aead)
 def test_a_wrong_key_does_not_verify(aead):
     association = association_of(aead)
-    data = sealed(association, association.s2c, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD])
+    data = sealed(association, association.s2c.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD])
     assert opened(data, association) == UnverifiedRequest(CLIENT_HEADER, UID)
 
 
 @pytest.mark.parametrize(("nonce", "padding"), [(12, 4), (9, 4), (8, 8), (17, 0), (16, 40)])
 def test_other_nonces_with_enough_padding_are_accepted(nonce, padding):
     fields = [UID_FIELD, COOKIE_FIELD]
-    data = sealed(SIV, SIV.c2s, CLIENT_HEADER, fields, nonce=bytes(range(nonce)), padding=padding)
+    data = sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, fields, nonce=bytes(range(nonce)), padding=padding)
     to_answer = opened(data, SIV)
     assert isinstance(to_answer, OpenedRequest)
     assert len(nts.seal_response(to_answer, server_header(), [COOKIE], bytes(16))) <= len(data)
@@ -306,12 +320,12 @@ def test_other_nonces_with_enough_padding_are_accepted(nonce, padding):
 
 def test_encrypted_and_longer_placeholders_count():
     hidden = ntp.encode_fields([placeholder(), placeholder(104)])
-    data = sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, placeholder(120)], plaintext=hidden)
+    data = sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, placeholder(120)], plaintext=hidden)
     assert opened(data, SIV).cookies_wanted == 4
 
 
 def test_never_more_than_eight_cookies():
-    data = sealed(SIV, SIV.c2s, CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, *[placeholder()] * 12])
+    data = sealed(SIV, SIV.c2s.reveal(), CLIENT_HEADER, [UID_FIELD, COOKIE_FIELD, *[placeholder()] * 12])
     assert opened(data, SIV).cookies_wanted == 8
 
 

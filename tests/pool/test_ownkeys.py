@@ -4,12 +4,13 @@ from ntspool.pool.cookies import Association, CookieFormat, CookieJar, ServerKey
 from ntspool.pool.keyfiles import KeySet
 from ntspool.pool.ownkeys import SECRET_LENGTH, following
 from ntspool.wire.aead import Aead
+from ntspool.wire.secret import Secret
 
-ASSOCIATION = Association(Aead.AES_SIV_CMAC_256, bytes(32), bytes(32))
+ASSOCIATION = Association(Aead.AES_SIV_CMAC_256, Secret(bytes(32)), Secret(bytes(32)))
 
 
 def secret(number):
-    return bytes([number]) * SECRET_LENGTH
+    return Secret(bytes([number]) * SECRET_LENGTH)
 
 
 def test_the_newest_mints_and_two_before_it_stay():

@@ -14,8 +14,9 @@ from ntspool.pool.responder import Reply, ReplyKind, Responder
 from ntspool.wire import ntp
 from ntspool.wire.aead import Aead
 from ntspool.wire.ntp import ExtensionField, FieldType, Header, Mode, Packet
+from ntspool.wire.secret import Secret
 
-KEYS = [ServerKey(number, bytes([number]) * 32) for number in (1, 2, 3)]
+KEYS = [ServerKey(number, Secret(bytes([number]) * 32)) for number in (1, 2, 3)]
 JAR = CookieJar(CookieFormat.NTSPOOL, KEYS, 1)
 RECEIVED, SENT = 1_800_000_000.25, 1_800_000_000.5
 UID = bytes(range(32))
@@ -39,7 +40,7 @@ def respond(data, **settings):
 
 
 def association_of(aead):
-    return Association(aead, b"\1" * aead.key_length, b"\2" * aead.key_length)
+    return Association(aead, Secret(b"\1" * aead.key_length), Secret(b"\2" * aead.key_length))
 
 
 SIV = association_of(Aead.AES_SIV_CMAC_256)
@@ -137,11 +138,11 @@ def check_nak(request):
 
 
 def test_nak_for_a_cookie_under_an_unknown_key():
-    check_nak(request_of(SIV, jar=CookieJar(CookieFormat.NTSPOOL, [ServerKey(9, bytes(32))], 0)))
+    check_nak(request_of(SIV, jar=CookieJar(CookieFormat.NTSPOOL, [ServerKey(9, Secret(bytes(32)))], 0)))
 
 
 def test_nak_for_a_cookie_under_another_key_of_the_same_id():
-    check_nak(request_of(SIV, jar=CookieJar(CookieFormat.NTSPOOL, [ServerKey(2, bytes(32))], 0)))
+    check_nak(request_of(SIV, jar=CookieJar(CookieFormat.NTSPOOL, [ServerKey(2, Secret(bytes(32)))], 0)))
 
 
 @pytest.mark.parametrize("cookie_format", [CookieFormat.CHRONY, CookieFormat.NTPSEC])
@@ -151,7 +152,7 @@ def test_nak_for_a_cookie_of_another_format(cookie_format):
 
 @pytest.mark.parametrize("aead", Aead)
 def test_nak_for_an_authenticator_under_another_key(aead):
-    check_nak(request_of(association_of(aead), c2s=bytes(aead.key_length)))
+    check_nak(request_of(association_of(aead), c2s=Secret(bytes(aead.key_length))))
 
 
 def test_nak_for_a_cookie_of_no_length_at_all():

@@ -53,7 +53,7 @@ class World:
         self.cookies: list[tuple[float, Daemon, int]] = []
         self.rotations = 0
         self.before = self.keyring
-        self.roots = {epoch.root for epoch in self.keyring.epochs}
+        self.roots = {epoch.root.reveal() for epoch in self.keyring.epochs}
         self.numbers = [epoch.number for epoch in self.keyring.epochs]
 
     def probe(self, daemon: Daemon) -> None:
@@ -90,9 +90,9 @@ class World:
         self.before = self.keyring
         self.keyring = self.keyring.rotate(self.now, self.rng.randbytes)
         fresh = self.keyring.epochs[-1]
-        assert fresh.root not in self.roots, "no two epochs share material"
+        assert fresh.root.reveal() not in self.roots, "no two epochs share material"
         assert fresh.number > self.numbers[-1], "ids never collide"
-        self.roots.add(fresh.root)
+        self.roots.add(fresh.root.reveal())
         self.numbers.append(fresh.number)
         self.rotations += 1
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ntspool.errors import WireError
 from ntspool.wire import etcd
 from ntspool.wire.etcd import Change, Kept, Outcome, Refusal, Watched
+from ntspool.wire.secret import Secret
 
 
 def b64(data):
@@ -43,7 +44,7 @@ def test_questions():
     }
     assert json.loads(etcd.grant(10)) == {"TTL": "10"}
     assert json.loads(etcd.lease(2**62)) == {"ID": str(2**62)}
-    assert json.loads(etcd.authenticate("me", "word")) == {"name": "me", "password": "word"}
+    assert json.loads(etcd.authenticate("me", Secret(b"word"))) == {"name": "me", "password": "word"}
     assert json.loads(etcd.delete("/p/a")) == {"key": b64("/p/a")}
 
 
@@ -57,7 +58,7 @@ def test_answers():
     assert etcd.granted(answer(ID="4111120227052131337", TTL="10")) == 4111120227052131337
     assert etcd.kept_alive(b'{"result": {"ID": "5", "TTL": "10"}}') == 10
     assert etcd.kept_alive(b'{"result": {"ID": "5"}}') == 0
-    assert etcd.token(b'{"token": "abc.12"}') == "abc.12"
+    assert etcd.token(b'{"token": "abc.12"}') == Secret(b"abc.12")
     assert etcd.written(answer()) == 12
 
 

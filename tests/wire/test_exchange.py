@@ -1,5 +1,6 @@
 """ntspool/wire/exchange.py: framing, limits and both roles, however the bytes are cut (RFC 8915 section 4)."""
 
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -40,6 +41,17 @@ def padded(length):
     """Return a good request of `length` bytes, filled up by unknown records that are not critical."""
     filler = length - len(GOOD) - 4
     return Record(0x4000, bytes(filler), critical=False).encode() + GOOD
+
+
+def test_what_waits_for_its_end_costs_little_more_than_its_bytes():
+    tracemalloc.start()
+    try:
+        exchange = ServerExchange()
+        assert exchange.receive_data(bytes.fromhex("40000000") * 4095) is None
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2 * MAX_MESSAGE
 
 
 # Captured from unmodified daemons.

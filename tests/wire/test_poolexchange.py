@@ -8,10 +8,11 @@ from ntspool.wire.messages import Refusal, RefusalReason, Request, Response, err
 from ntspool.wire.poolexchange import MAX_ANSWER, BackendExchange, PoolExchange
 from ntspool.wire.poolprotocol import FixedKeyAnswer, FixedKeyRequest, Support, SupportQuery
 from ntspool.wire.records import Record
+from ntspool.wire.secret import Secret
 
-TOKEN = "f0" * 32
+TOKEN = Secret(b"f0" * 32)
 QUERY, SUPPORT = SupportQuery(TOKEN), Support((0,), ((15, 32),), keep_alive=True)
-REQUEST = FixedKeyRequest(TOKEN, 15, bytes(32), bytes(range(32)))
+REQUEST = FixedKeyRequest(TOKEN, 15, Secret(bytes(32)), Secret(bytes(range(32))))
 ANSWER = FixedKeyAnswer(Response(Aead.AES_SIV_CMAC_256, (bytes(100),) * 8, "::1", 4123), keep_alive=True)
 TALK = [(QUERY, SUPPORT), (REQUEST, ANSWER), (REQUEST, ANSWER), (QUERY, SUPPORT)]
 

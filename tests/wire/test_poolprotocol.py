@@ -21,26 +21,29 @@ from ntspool.wire.poolprotocol import (
     decode_support,
 )
 from ntspool.wire.records import KEEP_ALIVE, Record
+from ntspool.wire.secret import Secret
 
-TOKEN = "0123456789abcdef" * 4
-TOKEN_RECORD = records.authentication_token(TOKEN)
+TOKEN = Secret(b"0123456789abcdef" * 4)
+TOKEN_RECORD = records.authentication_token(TOKEN.reveal().decode())
 PROTOCOL, AEAD = records.next_protocol([0]), records.aead_algorithm([15])
 C2S, S2C = bytes([0xC2]) * 32, bytes([0x2C]) * 32
 KEYS = records.fixed_key_request(C2S, S2C)
-REQUEST = FixedKeyRequest(TOKEN, 15, C2S, S2C)
+REQUEST = FixedKeyRequest(TOKEN, 15, Secret(C2S), Secret(S2C))
 QUERY = SupportQuery(TOKEN)
 PROTOCOLS, ALGORITHMS = records.supported_next_protocols([0]), records.supported_algorithms([(15, 32)])
 COOKIE = records.new_cookie(b"c" * 100)
 UNRECOGNIZED, BAD_REQUEST = ErrorCode.UNRECOGNIZED_CRITICAL_RECORD, ErrorCode.BAD_REQUEST
 
 u16 = st.integers(0, 0xFFFF)
-tokens = st.none() | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128)
+tokens = st.none() | st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=128).map(
+    lambda text: Secret(text.encode())
+)
 lists = st.lists(u16, min_size=1, max_size=9).map(tuple)
 pairs = st.lists(st.tuples(u16, u16), min_size=1, max_size=9).map(tuple)
 
 
 def bytes_of(text):
-    return bytes.fromhex(text.replace("TOKEN", TOKEN.encode().hex()))
+    return bytes.fromhex(text.replace("TOKEN", TOKEN.reveal().hex()))
 
 
 def record(number, body=b"", critical=True):
@@ -69,7 +72,7 @@ MESSAGES = [
         f"000e 0040 TOKEN  800c 0040 {'c2' * 32} {'2c' * 32}  8001 0002 0000  8004 0002 000f  0008 0000  8000 0000",
     ),
     (
-        FixedKeyRequest(None, 30, C2S[:16], S2C[:16], keep_alive=False),
+        FixedKeyRequest(None, 30, Secret(C2S[:16]), Secret(S2C[:16]), keep_alive=False),
         f"800c 0020 {'c2' * 16} {'2c' * 16}  8001 0002 0000  8004 0002 001e  8000 0000",
     ),
 ]
@@ -109,7 +112,7 @@ def test_support_round_trip(support):
 def test_fixed_key_request_round_trip(token, aead, length, keep_alive, protocol, data):
     length = Aead(aead).key_length if aead in set(Aead) else length
     c2s, s2c = (data.draw(st.binary(min_size=length, max_size=length)) for _ in range(2))
-    request = FixedKeyRequest(token, aead, c2s, s2c, keep_alive, protocol)
+    request = FixedKeyRequest(token, aead, Secret(c2s), Secret(s2c), keep_alive, protocol)
     assert BackendExchange().receive_data(request.encode()) == request
 
 
@@ -122,14 +125,16 @@ def test_fixed_key_request_round_trip(token, aead, length, keep_alive, protocol,
     st.booleans(),
 )
 def test_fixed_key_answer_round_trip(aead, cookies, words, server, port, keep_alive):
-    request = FixedKeyRequest(TOKEN, aead, bytes(aead.key_length), bytes(aead.key_length))
+    request = FixedKeyRequest(TOKEN, aead, Secret(bytes(aead.key_length)), Secret(bytes(aead.key_length)))
     answer = FixedKeyAnswer(Response(aead, (bytes(4 * words),) * cookies, server, port), keep_alive)
     assert asked(request).receive_data(answer.encode()) == answer
 
 
 @pytest.mark.parametrize("question", [QUERY, REQUEST])
 def test_no_secret_is_shown(question):
-    assert not any(secret in repr(question) for secret in (TOKEN, repr(C2S), repr(S2C), "\\xc2", "," * 32))
+    assert not any(
+        secret in repr(question) for secret in (TOKEN.reveal().decode(), repr(C2S), repr(S2C), "\\xc2", "," * 32)
+    )
 
 
 # What a backend is asked.

@@ -1,5 +1,6 @@
 """What an agent does with the daemon beside it, whichever that is."""
 
+from pathlib import Path
 from typing import Protocol
 
 from ntspool.pool.cookies import CookieFormat
@@ -8,6 +9,10 @@ from ntspool.pool.keyfiles import KeySet
 
 class LocalDaemon(Protocol):
     """A time daemon of this machine. Nothing it says of itself is believed: prove its keys by `prove.prove`."""
+
+    @property
+    def key_file(self) -> Path:
+        """Where the daemon reads its keys."""
 
     @property
     def cookies(self) -> CookieFormat:

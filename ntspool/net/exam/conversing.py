@@ -20,6 +20,7 @@ from ntspool.pool.exam.printable import printable
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import EXPORTER_LABEL, exporter_contexts
 from ntspool.wire.records import RecordType
+from ntspool.wire.secret import Secret
 
 _READ_SIZE = 16384
 _MOST_DATA = 1 << 17
@@ -221,7 +222,9 @@ class _Talk:
         return tuple(self._export(aead, each) for each in contexts)
 
     def _export(self, aead: Aead, contexts: tuple[bytes, bytes]) -> Association:
-        c2s, s2c = (self._tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each) for each in contexts)
+        c2s, s2c = (
+            Secret(self._tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each)) for each in contexts
+        )
         return Association(aead, c2s, s2c)
 
 

@@ -19,6 +19,7 @@ from ntspool.pool.exam.model import Examination, Finding, Progress, Section, Ver
 from ntspool.pool.exam.names import judge_names, judge_slot_names, judge_targets
 from ntspool.pool.exam.plan import Plan
 from ntspool.pool.exam.volleys import Target, Visit, server_facts
+from ntspool.pool.unreadable import UNREADABLE
 
 
 async def examine(plan: Plan, progress: Progress) -> Examination:
@@ -208,5 +209,5 @@ class _Examiner:
 def _covers(seen: Conversation, name: str) -> bool:
     try:
         return covers_name(load_der_x509_certificate(seen.chain[0]), name)
-    except certificates.UNREADABLE:
+    except (*UNREADABLE, IndexError):
         return False

@@ -2,8 +2,8 @@
 
 from OpenSSL import SSL, crypto
 
-from ntspool.pool.exam.certificates import UNREADABLE
 from ntspool.pool.exam.printable import printable
+from ntspool.pool.unreadable import UNREADABLE
 
 _WORDS = {
     2: "the issuer of {} is not among the authorities",

@@ -17,6 +17,7 @@ from ntspool.pool.exam.response import named_port, named_server
 from ntspool.pool.exam.volleys import Purpose, Reply, Target, Visit, Volley
 from ntspool.pool.nts import MAXIMUM_PLACEHOLDERS
 from ntspool.wire.messages import COOKIES, DEFAULT_NTP_PORT
+from ntspool.wire.secret import Secret
 
 _PATIENCE = 2.0
 """Seconds for an answer; a refusal is believed only when nothing better came in that time."""
@@ -90,7 +91,9 @@ class _Visitor:
         answer = await ask(
             self._target.address,
             self._target.port,
-            replace(self._keys, c2s=os.urandom(len(self._keys.c2s))) if purpose is Purpose.FORGED else self._keys,
+            replace(self._keys, c2s=Secret(os.urandom(len(self._keys.c2s))))
+            if purpose is Purpose.FORGED
+            else self._keys,
             cookie,
             timeout=min(self._course.plan.timeout, _PATIENCE),
             placeholders=MAXIMUM_PLACEHOLDERS if purpose is Purpose.PLACEHOLDERS else 0,

@@ -4,21 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ntspool.pool.exam.conversation import Conversation
 from ntspool.pool.exam.model import CertificateFacts, Finding, Verdict
 from ntspool.pool.exam.printable import printable
+from ntspool.pool.unreadable import UNREADABLE
 
 DAY = 86400.0
 
 _SOON = 30.0
 """Days: what is left when short of this, and of a sixth of the certificate's life, should have been renewed."""
-
-UNREADABLE = (ValueError, IndexError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm)
-"""What cryptography raises for certificates that are none, or odd beyond its powers."""
 
 _RFC = "RFC 8915 3"
 _NAMES_RFC = "RFC 8915 3, RFC 6125"
@@ -41,7 +38,7 @@ def certificate_facts(seen: Conversation, now: float) -> CertificateFacts | None
             _key(leaf),
             seen.trouble,
         )
-    except UNREADABLE:
+    except (*UNREADABLE, IndexError):
         return None
 
 

@@ -57,7 +57,7 @@ class Conversation:
     elapsed: float = 0.0
     ending: Ending = Ending.OPEN
     unprompted: bool = False
-    keys: tuple[Association, ...] = field(default=(), repr=False)
+    keys: tuple[Association, ...] = ()
 
     @property
     def answer(self) -> "Answer":

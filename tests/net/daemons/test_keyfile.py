@@ -10,8 +10,9 @@ from ntspool.net.daemons import keyfile
 from ntspool.net.daemons.chrony import Chrony
 from ntspool.pool.cookies import CookieFormat, ServerKey
 from ntspool.pool.keyfiles import KeySet, render
+from ntspool.wire.secret import Secret
 
-KEYS = KeySet(tuple(ServerKey(number, bytes([number]) * 32) for number in range(4)), 2)
+KEYS = KeySet(tuple(ServerKey(number, Secret(bytes([number]) * 32)) for number in range(4)), 2)
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
 

@@ -12,6 +12,7 @@ from ntspool.net.daemons.restarted import NtpdRs, Ntpsec, stock_low
 from ntspool.pool.cookies import CookieFormat, ServerKey
 from ntspool.pool.keyfiles import KeySet
 from ntspool.pool.keyring import create
+from ntspool.wire.secret import Secret
 
 
 def random(seed):
@@ -29,7 +30,10 @@ def random(seed):
 def at(current):
     """Return a key set as the keyring offers it while `current` is."""
     return KeySet(
-        tuple(ServerKey(number % 2**32, bytes([number % 256]) * 32) for number in range(current - 2, current + 4)), 2
+        tuple(
+            ServerKey(number % 2**32, Secret(bytes([number % 256]) * 32)) for number in range(current - 2, current + 4)
+        ),
+        2,
     )
 
 

@@ -20,6 +20,7 @@ from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import EXPORTER_LABEL, MessageBuffer, exporter_contexts
 from ntspool.wire.messages import NO_COMMON_AEAD, NO_COMMON_PROTOCOL, Request, decode_request, error_refusal
 from ntspool.wire.records import END_OF_MESSAGE, MAX_MESSAGE, PROTOCOL_NTPV4, Record
+from ntspool.wire.secret import Secret
 from tests.net.exam.ntpserver import POLL
 
 PATIENCE = 5
@@ -192,7 +193,7 @@ def _consent(tls: SSL.Connection, site: Site, request: Request, chosen: int) -> 
     c2s, s2c = (
         tls.export_keying_material(EXPORTER_LABEL, aead.key_length, each) for each in behaviour.contexts(aead, told)
     )
-    association = Association(aead, c2s, s2c)
+    association = Association(aead, Secret(c2s), Secret(s2c))
     cookies = behaviour.cookies([site.jar.mint(association, os.urandom(NONCE_LENGTH)) for _ in range(behaviour.minted)])
     host, port = site.hand_out((tls.get_servername() or b"").decode())
     message = [

@@ -26,6 +26,7 @@ from ntspool.wire.ntp import (
     encode_packet,
     ntp_timestamp,
 )
+from ntspool.wire.secret import Secret
 
 POLL = 0.05
 """Seconds after which a server's thread looks whether it is over."""
@@ -35,7 +36,7 @@ _FAR_TOO_LONG = 4096
 
 def new_jar() -> CookieJar:
     """Return the keys of a new server."""
-    return CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, os.urandom(32))], 0)
+    return CookieJar(CookieFormat.NTSPOOL, [ServerKey(1, Secret(os.urandom(32)))], 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _sealed_without(opened: OpenedRequest, header: Header, nonce: bytes) -> byte
     """Seal what no server of ours would: a response without a cookie."""
     clear = encode_header(header) + encode_field(ExtensionField(FieldType.UNIQUE_IDENTIFIER, opened.unique_id))
     association = opened.association
-    sealed = cipher_for(association.aead, association.s2c).seal(nonce, b"", clear)
+    sealed = cipher_for(association.aead, association.s2c.reveal()).seal(nonce, b"", clear)
     return clear + encode_field(encode_authenticator(Authenticator(nonce, sealed)))
 
 

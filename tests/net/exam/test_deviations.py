@@ -1,6 +1,7 @@
 """Services that do one thing wrong, and are told so; the same service without it is accused of nothing."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,10 +12,11 @@ from ntspool.net.tls import read_certificate
 from ntspool.pool.exam.model import Verdict
 from ntspool.pool.exam.plan import Plan
 from tests.net.dnsserver import Zone, dns_server
-from tests.net.exam.deviations import DEVIATIONS
+from tests.net.exam.deviations import DEVIATIONS, TIMEOUT
 from tests.net.exam.ntpserver import TimeBehaviour
 from tests.net.exam.service import HOST, TIME_HOSTS, Service, serving
 
+AT_ONCE = 16
 DAY = timedelta(days=1)
 ALLOWED = {
     "servers.slots",  # an address has none
@@ -31,7 +33,7 @@ def examine_now(plan):
 def examined(service, pki, certificate=None, **more):
     """Examine a service as fast as it goes; return the findings by id, and by verdict the ids."""
     with serving(service, certificate or pki.certificate) as port:
-        fast = {"sessions": 6, "slots": 0, "families": (4,), "timeout": 1, "rate": 100, "ca": pki.ca}
+        fast = {"sessions": 6, "slots": 0, "families": (4,), "timeout": TIMEOUT, "rate": 100, "ca": pki.ca}
         examination = examine_now(Plan(HOST, port, **{**fast, **more}))
     found = {}
     for each in examination.findings:
@@ -51,11 +53,23 @@ def test_a_service_that_does_nothing_wrong(pki):
     assert len(ids[Verdict.PASS]) > 40
 
 
+@pytest.fixture(scope="module")
+def examinations(request, pki):
+    """Examine the services of all deviations, many at a time since most of it is waiting; return what will be found."""
+    tests = [each for each in request.session.items if each.name.startswith(f"{test_a_deviation_is_found.__name__}[")]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            name: pool.submit(examined, each.service, pki, odd=each.odd, timeout=each.timeout, sessions=each.sessions)
+            for name, each in (
+                (test.callspec.params["name"], DEVIATIONS[test.callspec.params["name"]]) for test in tests
+            )
+        }
+
+
 @pytest.mark.parametrize("name", DEVIATIONS)
-def test_a_deviation_is_found(name, pki):
+def test_a_deviation_is_found(name, examinations):
     deviation = DEVIATIONS[name]
-    settings = {"odd": deviation.odd, "timeout": deviation.timeout, "sessions": deviation.sessions}
-    found, ids = examined(deviation.service, pki, **settings)
+    found, ids = examinations[name].result()
     assert deviation.verdict in verdicts(found, deviation.finding), found.get(deviation.finding, found)
     accused = ids[Verdict.FAIL] - {deviation.finding} - deviation.also
     assert accused == set(), [found[each] for each in accused]

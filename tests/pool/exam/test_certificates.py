@@ -13,6 +13,7 @@ from cryptography.x509 import load_pem_x509_certificates
 from cryptography.x509.oid import NameOID
 
 from ntspool.pool.exam.certificates import DAY, Expectation, certificate_facts, judge_certificate
+from tests.certificates import of_no_version, with_a_strange_name
 from tests.pool.exam.seen import GOOD, ids
 
 EXPECTED = Expectation("pool.test", covered=True, insecure=False)
@@ -52,6 +53,11 @@ def test_other_keys_and_a_leaf_without_names(key, name):
 def test_no_certificate_and_one_that_is_none():
     assert certificate_facts(GOOD, 0.0) is None
     assert certificate_facts(replace(GOOD, chain=(b"\x30\x03abc",)), 0.0) is None
+
+
+@pytest.mark.parametrize("odd", [of_no_version, with_a_strange_name])
+def test_one_that_only_openssl_can_read_is_none(pki, odd):
+    assert certificate_facts(replace(GOOD, chain=(odd(pki.chain.read_bytes()),)), 0.0) is None
 
 
 def test_a_good_certificate(facts):

@@ -69,11 +69,11 @@ class Disks:
 
 @asynccontextmanager
 async def disks(*directories):
-    """Put a small disk in the place of each directory, with what that holds; skips the test where none is granted."""
+    """Put a small disk in the place of each directory, with what it holds; skips the test where none is granted."""
     if os.geteuid():
         pytest.skip("only root can mount a disk")
     command = ["unshare", "--mount", "sh", "-c", _DISKS, "sh", *map(str, directories)]
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # noqa: ASYNC220
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with holder:
         if holder.stdout.readline() != b"mounted\n":
             pytest.skip(f"this machine grants no mount: {holder.communicate()[1].decode().strip()}")
