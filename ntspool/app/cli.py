@@ -1,5 +1,7 @@
 """The command line. Each command imports what it needs when it runs, so that every command starts quickly."""
 
+import errno
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -149,4 +151,16 @@ def main() -> NoReturn:
     except NtspoolError as error:
         click.echo(f"ntspool: {error}", err=True)
         sys.exit(_exit_status(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up_output(error)
     sys.exit(0)
+
+
+def _give_up_output(error: OSError) -> NoReturn:
+    """Say that standard output takes nothing, as on a full disk; what is left of it would fail again at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(nowhere, sys.stdout.fileno())
+    click.echo(f"ntspool: {error.strerror or error}", err=True)
+    sys.exit(EXIT_FAILED)

@@ -73,9 +73,7 @@ async def disks(*directories):
     if os.geteuid():
         pytest.skip("only root can mount a disk")
     command = ["unshare", "--mount", "sh", "-c", _DISKS, "sh", *map(str, directories)]
-    holder = subprocess.Popen(  # noqa: ASYNC220
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with holder:
         if holder.stdout.readline() != b"mounted\n":
             pytest.skip(f"this machine grants no mount: {holder.communicate()[1].decode().strip()}")
