@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from ntspool.app.agent import Agent, Pace
-from ntspool.errors import LocalError, RemoteError, ShutOutError
+from ntspool.errors import LocalError, RemoteError, ShutOutError, StateError
 from ntspool.net.daemons import keyfile
 from ntspool.net.daemons.embedded import Embedded
 from ntspool.net.daemons.restarted import stock_low
@@ -421,3 +421,14 @@ def test_nothing_secret_is_logged(tmp_path, capfd):
     for key in at(10).keys + at(12).keys:
         assert key.secret.reveal().hex() not in logged
         assert repr(key.secret.reveal())[2:-1] not in logged
+
+
+def test_a_certificate_that_cannot_be_kept_is_asked_for_again(tmp_path):
+    async def run():
+        gateways = Gateways()
+        gateways.renewal_due = 0.0
+        gateways.trouble = StateError("No space left on device")
+        async with embedded(tmp_path, gateways):
+            await until(lambda: gateways.calls.count("renew") > 1)
+
+    asyncio.run(run())

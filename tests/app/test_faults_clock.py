@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ntspool.net.agentclient import Gateway, enrol
+from ntspool.wire.secret import Secret
 from tests.app.breakable import site
 
 HOUR = 3600
@@ -61,7 +62,7 @@ def test_a_gateways_clock_is_stepped_by_an_hour(tmp_path, pki):
                     now = (await place.ask("GET", "/v1/status"))["now"]
                     assert all(0 <= now - since < HOUR for each in proved for since in each.values())
             assert len(place.log("gateway", "backend DOWN")) == downs
-            await enrol([Gateway("127.0.0.1", place.control)], token.strip(), tmp_path / "agent")
+            await enrol([Gateway("127.0.0.1", place.control)], Secret(token.strip().encode()), tmp_path / "agent")
             place.check_that_nothing_broke()
 
     asyncio.run(scene())

@@ -448,3 +448,36 @@ def test_a_store_that_went_back_gets_the_newer_keys_again_and_one_of_other_keys_
         asyncio.run(run())
     said = [(each["epoch"], each["found"]) for each in logs if each["event"] == "older keys in the store overwritten"]
     assert said == [(4, 3)] * 2
+
+
+# A clock that is stepped.
+
+
+def test_a_step_of_the_clock_makes_no_cookie_older(around, keeper):
+    async def run():
+        await keeper.rotate()
+        await keeper.rotate()
+        around.checker.prove(0.0, "ntp-1", "ntp-2")
+        for around.stepped in (3600.0, -3600.0, 10 * WEEK):
+            with pytest.raises(RefusedError, match="may be in use for another 100 s"):
+                await keeper.rotate()
+            [proved] = {since for each in keeper.status()["backends"] for since in each["proved"].values()}
+            assert keeper.status()["now"] - proved == 0.0
+        around.now = LIFE
+        await keeper.rotate()
+
+    asyncio.run(run())
+
+
+def test_a_clock_that_was_years_ahead_does_not_put_rotations_off_for_years(around, keeper, monkeypatch):
+    async def scene():
+        around.stepped = 500 * WEEK
+        await until(lambda: around.changes == [4])
+        around.stepped = 0.0
+        around.now = WEEK - 1
+        await asyncio.sleep(0.02)
+        assert around.changes == [4]
+        around.now = WEEK + 1
+        await until(lambda: around.changes == [4, 5])
+
+    _due(around, keeper, monkeypatch, scene)

@@ -172,3 +172,17 @@ def test_one_that_finishes_is_not_waited_for_when_something_is_published():
         await finishing
 
     _play(talker(before=deaf, after=talkative), scene)
+
+
+def test_without_descriptors_it_is_tried_again(monkeypatch):
+    def none_left():
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(supervisor_module.socket, "socketpair", none_left)
+
+    async def scene(_, logs):
+        await until(lambda: len(logs) >= 2)
+        monkeypatch.undo()
+
+    logs = _play(["/bin/false"], scene)
+    assert logs[0]["reason"] == "not started: Too many open files"

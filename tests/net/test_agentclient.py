@@ -508,3 +508,19 @@ def test_what_is_no_gateway_is_told(text):
 def test_refusals_are_remote_errors():
     assert issubclass(ShutOutError, RemoteError)
     assert not issubclass(WireError, ShutOutError)
+
+
+def test_no_certificate_is_asked_for_that_could_not_be_kept(tmp_path, monkeypatch):
+    def full(*_):
+        raise StateError("No space left on device")
+
+    async def scene(port):
+        client = await port.agent()
+        before = enrolment.read(port.store)
+        monkeypatch.setattr(agentstate, "check_writable", full)
+        with pytest.raises(StateError):
+            await client.renew()
+        return before, enrolment.read(port.store)
+
+    _, (before, after) = run(tmp_path, scene)
+    assert before == after

@@ -7,10 +7,12 @@ from dataclasses import asdict
 import pytest
 from structlog.testing import capture_logs
 
+from ntspool.errors import StateError
 from ntspool.net import eventlog as eventlog_module
 from ntspool.net.eventlog import ENTRY, KEPT, EventLog
 from ntspool.net.store import FileStore
 from ntspool.pool.view import EventView
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -177,3 +179,25 @@ def test_after_the_end_nothing_is_kept(store):
     events = asyncio.run(run())
     _say(events, "late")
     assert events.after(0) == []
+
+
+def test_what_a_full_disk_did_not_take_is_written_once_there_is_room(store, monkeypatch):
+    monkeypatch.setattr(eventlog_module, "SAVE_DELAY", 0.001)
+    monkeypatch.setattr(eventlog_module, "SAVE_AGAIN", 0.001)
+    put, refused = store.put_if, []
+
+    def full(*_):
+        refused.append(True)
+        raise StateError("No space left on device")
+
+    async def run():
+        monkeypatch.setattr(store, "put_if", full)
+        events = EventLog(store)
+        _say(events, "one")
+        await until(lambda: len(refused) > 2)
+        monkeypatch.setattr(store, "put_if", put)
+        await until(lambda: store.get(ENTRY))
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert [entry["event"] for entry in logs] == ["events not kept for the next start", "events are kept again"]

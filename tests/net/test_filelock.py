@@ -1,6 +1,8 @@
 """Locks between open files, which is what they are between processes."""
 
 import asyncio
+import errno
+import os
 import subprocess
 import sys
 
@@ -60,3 +62,19 @@ def test_a_file_that_cannot_be_locked_is_told(tmp_path):
         with pytest.raises(StateError, match=rf"{name} cannot be locked: "):
             FileLock(tmp_path / name).take()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_disk_that_has_become_read_only_holds_nobody_up(tmp_path, monkeypatch):
+    (tmp_path / "lock").touch(0o600)
+    opened = os.open
+
+    def read_only(path, flags, *mode):
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert first.take()
+    assert not second.take()
+    first.release()

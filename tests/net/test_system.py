@@ -1,6 +1,7 @@
 """Logs and listening sockets."""
 
 import json
+import os
 import socket
 
 import pytest
@@ -73,3 +74,22 @@ def test_wildcards_of_both_families_stand_beside_each_other():
 def test_a_busy_port_raises():
     with listen("127.0.0.1", 0) as first, pytest.raises(OSError, match="Address already in use"):
         listen("127.0.0.1", first.getsockname()[1])
+
+
+def test_a_line_that_is_not_taken_is_counted_and_told_later(capfd):
+    set_up_logs(LogSettings(level="info", format="json"))
+    log = structlog.get_logger()
+    kept = os.dup(2)
+    try:
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, 2)
+        os.close(full)
+        log.info("lost")
+        log.error("lost")
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+    log.info("session")
+    first, second = (json.loads(line) for line in capfd.readouterr().err.splitlines())
+    assert first["event"] == "session"
+    assert (second["event"], second["lines"]) == ("log lines lost", 2)

@@ -148,3 +148,19 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path):
 
 def test_the_library_has_a_name_and_a_version():
     assert re.fullmatch(r"(OpenSSL|AWS-LC) \d+(\.\d+)+", library())
+
+
+@pytest.mark.parametrize("length", [-2, -100, -1, 20, 5])
+def test_a_chain_that_is_there_in_part_is_refused(pki, tmp_path, length):
+    whole, intermediate = pki.chain.read_bytes(), pki.ca.read_bytes().rstrip()
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(whole + intermediate[:length])
+    with pytest.raises(
+        CertificateError, match=r"chain\.pem is damaged behind its certificate 1, or written only in part"
+    ):
+        read_certificate(chain, pki.key)
+    chain.write_bytes(whole + bytes(100))
+    with pytest.raises(CertificateError, match="written only in part"):
+        read_certificate(chain, pki.key)
+    chain.write_bytes(b"subject=a comment\n" + whole + b"issuer=another\n" + intermediate)
+    read_certificate(chain, pki.key)
