@@ -14,11 +14,11 @@ from ntspool.app import declared, operating
 from ntspool.app.certificates import Certificates, load
 from ntspool.app.cluster import Cluster, Condition, Following, condition
 from ntspool.app.keykeeper import KeyKeeper
+from ntspool.app.lineup import Lineup
 from ntspool.app.listening import Listening
 from ntspool.app.operating import Operating, Operator
 from ntspool.app.ports import Ports
 from ntspool.app.publishing import Publisher
-from ntspool.app.roster import Roster
 from ntspool.app.serving import serving
 from ntspool.app.sharing import BACKENDS, fetch_backends, is_shared
 from ntspool.app.snapshots import Snapshots
@@ -109,7 +109,7 @@ class Gateway:
         )
         self._events = EventLog(local, clock, self._recorder.event)
         self._operating = Operating(store)
-        self._roster = Roster(self._resolver, self._keys, self._checker, self._operating)
+        self._lineup = Lineup(self._resolver, self._keys, self._checker, self._operating)
         self._viewer = Viewer(
             self._checker,
             self._workers,
@@ -121,7 +121,7 @@ class Gateway:
         )
         published = declared.publishing(self._config, self._listening)
         self._publisher = Publisher(published, local, lambda: self._viewer.ready, clock)
-        self._operator = Operator(self._operating, self._checker, lambda: self._roster.backends, self._follow_orders)
+        self._operator = Operator(self._operating, self._checker, lambda: self._lineup.backends, self._follow_orders)
         control = [(each.host, each.port) for each in self._config.control.listen]
         self._ports = Ports(
             self._config,
@@ -142,7 +142,7 @@ class Gateway:
 
     def view(self) -> GatewayView:
         """Return what is shown of this gateway now."""
-        return self._viewer.gateway(self._config, self._listening, self._roster.backends, self._publisher.view())
+        return self._viewer.gateway(self._config, self._listening, self._lineup.backends, self._publisher.view())
 
     async def start(self) -> None:
         """Listen, probe every backend once, and return when the workers serve; `stop` it even if this fails.
@@ -159,13 +159,13 @@ class Gateway:
         self._running.push_async_callback(self._checker.stop)
         await self._resolver.start()
         self._running.push_async_callback(self._resolver.stop)
-        await self._roster.resolve()
-        await self._roster.watch()
+        await self._lineup.resolve()
+        await self._lineup.watch()
         await self._start_workers(sockets)
         await self._ports.start(self._running)
         routines = [
             self._snapshots.publish_on_change(),
-            self._roster.follow_names(self._names_changed, self._reloading, self._snapshots.publish),
+            self._lineup.follow_names(self._names_changed, self._reloading, self._snapshots.publish),
             self._certificates.follow(self._snapshots.publish),
             self._keys.rotate_when_due(),
             self._publisher.run(),
@@ -178,7 +178,7 @@ class Gateway:
         # From here nothing fails any more.
         self._sockets.take_over(self._patience)
         addresses = [f"{host}:{port}" for host, port, *_ in (each.getsockname() for each in sockets)]
-        known, up = len(self._roster.backends), sum(bool(each.up) for each in self.served.serving)
+        known, up = len(self._lineup.backends), sum(bool(each.up) for each in self.served.serving)
         log.info("serving", listen=addresses, workers=len(self._workers.pids), backends=known, up=up)
 
     async def _start_workers(self, sockets: Sequence[socket.socket]) -> None:
@@ -233,19 +233,19 @@ class Gateway:
         self._publisher.settings = declared.publishing(self._config, self._listening)
         self._recorder.bounds = declared.history_bounds(fresh)
         set_up_logs(declared.log_settings(fresh), self._events.record)
-        await self._roster.resolve()
+        await self._lineup.resolve()
         await asyncio.to_thread(self._operating.forget, gone)
-        await self._roster.watch()
+        await self._lineup.watch()
         await self._snapshots.publish()
         await self._workers.resize(declared.worker_count(fresh), self._patience)
-        log.info("reloaded", revision=self._snapshots.revision, backends=len(self._roster.backends))
+        log.info("reloaded", revision=self._snapshots.revision, backends=len(self._lineup.backends))
         return ReloadView(changes, fixed)
 
     async def _look_up(self, question: Question) -> Mapping[RecordType, Outcome]:
         return await look_up(question, declared.dns_settings(self._config))
 
     async def _follow_orders(self) -> None:
-        await self._roster.watch()
+        await self._lineup.watch()
         await self._snapshots.publish()
 
     def _condition(self) -> Condition:
@@ -280,7 +280,7 @@ class Gateway:
         """How it goes, in one line."""
         up = sum(bool(each.up) for each in self.served.serving)
         sessions = self._workers.sessions.total
-        return f"{up} of {len(self._roster.backends)} backends UP, {len(self.worker_pids)} workers, {sessions} sessions"
+        return f"{up} of {len(self._lineup.backends)} backends UP, {len(self.worker_pids)} workers, {sessions} sessions"
 
     @property
     def _patience(self) -> float:
@@ -297,7 +297,7 @@ class Gateway:
             certificates=self._certificates.now,
             rules=declared.session_rules(self._config, self._listening),
             log=declared.log_settings(self._config),
-            serving=tuple(map(self._serving, self._roster.backends)),
+            serving=tuple(map(self._serving, self._lineup.backends)),
             selection=declared.selection(self._config),
         )
         self._viewer.note(snapshot)

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from ntspool import config
-from ntspool.app import declared, enrol, export, roster
+from ntspool.app import declared, enrol, export, lineup
 from ntspool.app.gateway import Gateway
 from ntspool.errors import LocalError
 from ntspool.pool import resolving
@@ -69,7 +69,7 @@ def test_names_are_resolved_before_the_first_client_comes(around):
 
 
 def test_a_gateway_starts_with_what_there_is(around, monkeypatch):
-    monkeypatch.setattr(roster, "RESOLVE_DEADLINE", 0.3)
+    monkeypatch.setattr(lineup, "RESOLVE_DEADLINE", 0.3)
     with dns_server(_zone(a="127.0.0.20")) as zone:
         zone.mute = True
         _name(around, zone, ntp_1="a.example")

@@ -13,7 +13,7 @@ RESOLVE_DEADLINE = 5.0
 """Seconds that a start or a reload waits for names to resolve, at most: a dead DNS must not keep clients waiting."""
 
 
-class Roster:
+class Lineup:
     """The backends that there are now, as configured, in `backends`."""
 
     def __init__(self, resolver: Resolver, keys: KeyKeeper, checker: Checker, operating: Operating) -> None:
