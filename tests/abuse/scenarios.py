@@ -69,8 +69,8 @@ TOGETHER = (
         "before TLS",
         "silence,half_a_hello,trickled_hello,nearly_a_long_hello",
         window=400,
-        # Half of what 300 places can change hands at when nobody says a ClientHello.
-        rate=600,
+        # A quarter of what 300 places can change hands at when nobody says a ClientHello: a busy machine has stalls.
+        rate=300,
         pace=0.02,
         turned_away=_turned_away(TurnedAway.SESSIONS),
     ),
