@@ -1,11 +1,13 @@
 """What the operating system gives a process: logs to standard error, listening sockets."""
 
+import json
 import logging
 import os
 import resource
 import socket
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TextIO, cast
 
 import structlog
@@ -24,8 +26,6 @@ Where = tuple[str, int]
 
 _STDERR = 2
 
-log = structlog.get_logger()
-
 
 class StandardError:
     """Where lines of the log go: a line that it does not take is lost, and no session or probe with it.
@@ -42,7 +42,7 @@ class StandardError:
         """Write whole lines; never raises."""
         if sys.__stderr__ is None:  # closed from the start: the descriptor may be anybody's
             return
-        data = ("\n" * self._torn + lines).encode(errors="backslashreplace")
+        data = ("\n" * self._torn + self._notice() + lines).encode(errors="backslashreplace")
         try:
             while data:
                 data = data[os.write(_STDERR, data) :]
@@ -50,9 +50,16 @@ class StandardError:
         except OSError:
             self._lost += lines.count("\n")
             return
-        if self._lost:
-            lost, self._lost = self._lost, 0
-            log.warning("log lines lost", lines=lost)
+        self._lost = 0
+
+    def _notice(self) -> str:
+        """Return the line that tells what was lost, if anything was."""
+        if not self._lost:
+            return ""
+        # By hand: structlog holds a lock around `write`, and would wait for itself.
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        told = {"lines": self._lost, "event": "log lines lost", "level": "warning", "timestamp": now}
+        return json.dumps(told) + "\n"
 
     def flush(self) -> None:
         """Do nothing: nothing is kept back."""

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -178,7 +179,7 @@ def test_without_descriptors_it_is_tried_again(monkeypatch):
     def none_left():
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(supervisor_module.socket, "socketpair", none_left)
+    monkeypatch.setattr(supervisor_module, "socket", SimpleNamespace(socketpair=none_left))
 
     async def scene(_, logs):
         await until(lambda: len(logs) >= 2)

@@ -91,5 +91,5 @@ def test_a_line_that_is_not_taken_is_counted_and_told_later(capfd):
         os.close(kept)
     log.info("session")
     first, second = (json.loads(line) for line in capfd.readouterr().err.splitlines())
-    assert first["event"] == "session"
-    assert (second["event"], second["lines"]) == ("log lines lost", 2)
+    assert (first["event"], first["lines"]) == ("log lines lost", 2)
+    assert second["event"] == "session"
