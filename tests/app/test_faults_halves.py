@@ -26,11 +26,12 @@ from ntspool.pool.admin import Mode, Order
 from ntspool.pool.report import Period
 from ntspool.pool.resolvedfile import encode
 from ntspool.pool.view import EventView
+from ntspool.wire.secret import Secret
 from tests.app.histories import EVENTS, START
 from tests.app.pool import lay_out
 
 NOW = time.time()
-SEAL = Seal(b"k" * 32)
+SEAL = Seal(Secret(b"k" * 32))
 
 NAMED = {
     "state/keyring": "the keyring",

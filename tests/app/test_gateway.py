@@ -18,6 +18,7 @@ from ntspool.app import keykeeper as keykeeper_module
 from ntspool.app import workers as workers_module
 from ntspool.app.gateway import Gateway
 from ntspool.errors import ConfigError, LocalError, RefusedError, StateError
+from ntspool.net import checker as checker_module
 from ntspool.net.sealed import MARK
 from ntspool.pool import keyringfile
 from ntspool.pool.cookies import CookieFormat, key_id
@@ -157,6 +158,7 @@ def test_a_due_rotation_waits_until_cookies_have_lived_their_life(around, monkey
     monkeypatch.setattr(keykeeper_module, "LOOK_INTERVAL", 0.02)
     ahead, month = 0.0, 30 * 86400.0
     clock = lambda: time.time() + ahead  # noqa: E731
+    monkeypatch.setattr(checker_module, "SteadyClock", lambda: clock)
 
     async def scene(gateway, _):
         numbers, settings = [], gateway.keys.settings

@@ -1,5 +1,6 @@
 """The gateway's certificate replaced on disk, as ACME clients do, while clients come and go."""
 
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from ntspool.app.throwaway import Authority
 from ntspool.errors import RemoteError
+from tests.interop.clients import chrony_client
 from tests.interop.daemons import timeserver
 from tests.interop.lab import wait_until
 from tests.interop.pool import HOSTS, Member, laid_out
@@ -118,3 +120,17 @@ def test_without_a_signal_a_new_certificate_is_found_too(pool):
     with pool.gateway():
         certify(pool, "new.pem")
         wait_until("the new certificate to be served", lambda: is_trusted(pool, "new.pem"))
+
+
+def test_chronyd_refuses_an_expired_certificate_and_says_so(pool):
+    authority, long_ago = Authority.make(datetime.now(UTC)), datetime.now(UTC) - timedelta(days=3)
+    authority.write(pool.ca)
+    authority.issue(["localhost"], HOSTS, pool.directory, long_ago)
+    with pool.gateway(), chrony_client(pool) as client:
+        wait_until("the gateway to tell", lambda: pool.log("certificate has expired"))
+        log = client.directory / "log"
+        refusal = "TLS handshake with .* failed : .*certificate chain uses expired certificate"
+        wait_until("chronyd to refuse it", lambda: re.search(refusal, log.read_text()))
+        auth = client.auth()
+        assert auth is not None
+        assert auth.cookies == 0

@@ -172,7 +172,7 @@ def test_what_a_client_says_on_top_is_not_listened_to(pki):
         client = await asking(running, kitchen, pki)
         client.tls.send(REQUEST.encode())
         client.say()
-        client.socket.sendall(bytes(20000))
+        client.socket.sendall(bytes(10_000))
         await asyncio.sleep(0.05)
         assert len(kitchen.orders) == 1
         kitchen.serve()

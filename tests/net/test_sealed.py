@@ -118,7 +118,7 @@ def test_systemds_credential_is_the_key_unless_a_file_is_named(tmp_path, key_fil
     ("prepare", "words"),
     [
         (os.unlink, "key cannot be read: No such file or directory"),
-        (lambda path: (path.unlink(), path.mkdir(mode=0o700)), "key cannot be read: Is a directory"),
+        (lambda path: (path.unlink(), path.mkdir(mode=0o700)), "key is not a regular file"),
         (lambda path: path.write_bytes(b"short\n"), "key: a key-encryption key has at least 32 bytes, not 5"),
     ],
 )
