@@ -3,8 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from ntspool.app.workers import Workers
 from ntspool.pool.model import Snapshot
+
+RETRY = 1.0
+"""Seconds until what could not be published is tried again."""
+
+log = structlog.get_logger()
 
 
 class Snapshots:
@@ -41,7 +48,13 @@ class Snapshots:
         """Publish whenever that was requested, until it is cancelled."""
         while True:
             await self._wanted.wait()
-            await self.publish()
+            try:
+                await self.publish()
+            except Exception:
+                # Workers that are told no more would send clients to the dead for ever.
+                log.exception("snapshot not published")
+                self._wanted.set()
+                await asyncio.sleep(RETRY)
 
     def _next(self) -> Snapshot:
         self.revision += 1
