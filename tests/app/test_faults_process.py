@@ -140,8 +140,17 @@ async def _an_expired_certificate(place, pki):
     assert any("the certificate for localhost expired" in each for each in await place.problems())
     around.write_certificate(pki.chain.read_bytes(), pki.key.read_bytes())
     await place.until(lambda: place.log("gateway", "certificates reloaded"))
-    await place.session()
+    # Workers have it a moment later.
+    await place.until_told(lambda: _is_trusted(place))
     await place.end("gateway")
+
+
+async def _is_trusted(place):
+    try:
+        await place.around.session()
+    except RemoteError:
+        return False
+    return True
 
 
 async def _a_full_log(place):
