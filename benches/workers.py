@@ -2,8 +2,8 @@
 
     python -m benches.workers --kebench DIR [--only ours,awslc,c,chronyd]
 
-DIR is as for benches/compare.py. With two cores in all, the load shares them with the servers: what a server loses to
-it, and to the noise of the machine, the others show. Sessions per CPU second tell what two workers cost each other.
+DIR is as for benches/compare.py. One worker shares its core with the load, as two share theirs, so that the ratio is
+what a second core is worth, and not where the load runs. Sessions per CPU second tell what two workers cost each other.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main() -> None:
     with ExitStack() as stack:
         runs, told = {}, dict[tuple[str, int], list[Told]]()
         for kind in options.only.split(","):
-            for workers, cores, client in ((1, "0", "1"), (2, "0,1", "0,1")):
+            for workers, cores, client in ((1, "0", "0"), (2, "0,1", "0,1")):
                 directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ntspool-bench-"))
                 place = Place(Path(directory), Path(options.kebench), cores, client)
                 place.copy_key()
