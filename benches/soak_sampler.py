@@ -109,11 +109,9 @@ class Sampler:
         report, shift = self.verifying.report(), time.time() - time.monotonic()
         causes = [cause for *_, cause in report.failures]
         naks, lost = sum("NTSN" in each or "NAK" in each for each in causes), causes.count(NO_ANSWER)
-        # They tell when they came, and how it ended; one that is turned away is told so at once.
-        resets = ("reset" in words or "closed" in words for _, words in report.refusals)
         broken = [
-            Broken("eof" if reset else "other", False, when - shift, when - shift)
-            for reset, (when, _) in zip(resets, report.refusals, strict=True)
+            Broken("eof" if "reset" in words or "closed" in words else "other", False, began - shift, ended - shift)
+            for began, ended, *_, words in report.refusals
         ]
         counts = count(broken, self.operator.kills)
         return {
