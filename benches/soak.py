@@ -33,7 +33,7 @@ from ntspool.app.adminclient import call
 from tests.interop.clients import chrony_client
 from tests.interop.daemons import chronyd, timeserver
 from tests.interop.lab import find, free_port, running, wait_until
-from tests.interop.load import STOCK, Load, Plan
+from tests.interop.load import Load, planned
 from tests.interop.pool import Member, Pool, laid_out
 from tests.interop.rotating import Rotating, unkeyed
 
@@ -98,9 +98,8 @@ def on_core(core: int) -> Iterator[None]:
 @contextmanager
 def verified(pool: Pool, clients: int, life: float) -> Iterator[Load]:
     """Run clients that spend their cookies at their backends, most of them late, from when each has come."""
-    backends = {f"{each.addresses[0]} {each.port}": (each.name, each.cookies) for each in pool.members.values()}
-    report = pool.directory / "load.json"
-    plan = Plan(pool.port, str(pool.ca), clients, life / (STOCK + 2), 1.0, life, backends, str(report))
+    plan = planned(pool, clients, life, fresh=1.0)
+    report = Path(plan.report)
     words = [sys.executable, "-m", "tests.interop.load", json.dumps(asdict(plan))]
     with running(words, pool.directory / "load.log", start_new_session=True):
         verifying = Load(plan)

@@ -111,7 +111,7 @@ class Sampler:
         naks, lost = sum("NTSN" in each or "NAK" in each for each in causes), causes.count(NO_ANSWER)
         broken = [
             Broken("eof" if "reset" in words or "closed" in words else "other", False, began - shift, ended - shift)
-            for began, ended, *_, words in report.refusals
+            for began, ended, _, words in report.refusals
         ]
         counts = count(broken, self.operator.kills)
         return {

@@ -1,14 +1,25 @@
-"""A pool of several gateways on loopback that share an etcd, over the same backends, each of which has an agent."""
+"""A pool of several gateways that share an etcd, over the same backends, each of which has an agent.
+
+All is on loopback, or each gateway in a network of its own, and all else in another.
+"""
 
 import json
 import os
+import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+from ntspool.app.throwaway import Authority
+from tests.interop.cables import Cable
+from tests.interop.daemons import endpoint
 from tests.interop.etcd import EtcdCluster, etcd
-from tests.interop.lab import Network, free_port, here, wait_until
+from tests.interop.lab import free_port, here, wait_until, working_directory
+from tests.interop.load import Load, carried_out, planned
 from tests.interop.pool import Member, laid_out
 from tests.interop.rotating import PATIENCE, Rotating, unkeyed
 
@@ -19,9 +30,10 @@ SETTLED = 60.0
 
 @dataclass
 class Site(Rotating):
-    """One gateway of the cluster and, as long as it is the first, the agents of all backends."""
+    """One gateway of the cluster, which clients and agents reach at `address`; the first has the agents' processes."""
 
     name: str = ""
+    address: str = "127.0.0.1"
 
     def cluster(self) -> dict[str, Any]:
         """Return what `ntspool cluster status` shows."""
@@ -45,11 +57,10 @@ class Site(Rotating):
 
 @dataclass
 class Sites:
-    """All gateways by their names, and the etcd that they share; agents ask those that are `near`."""
+    """All gateways by their names, and the etcd that they share."""
 
     etcd: EtcdCluster
     sites: dict[str, Site] = field(default_factory=dict)
-    near: Sequence[str] = ()
 
     def __getitem__(self, name: str) -> Site:
         return self.sites[name]
@@ -83,11 +94,23 @@ class Sites:
     def enroll(self, backend: str, at: str) -> None:
         """Enrol a backend's agent by a token of one gateway, to talk to all."""
         token = self.sites[at].ntspool("backend", "enroll", backend).strip()
-        first = next(iter(self.sites.values()))
-        ports = [f"--gateway=127.0.0.1:{self.sites[name].control}" for name in self.near]
-        words = ("agent", "enroll", token, *ports, f"--state={first._state(backend)}")
-        status, printed = first.attempt(*words, config=False)
+        gateways = [f"--gateway={endpoint(each.address, each.control)}" for each in self.sites.values()]
+        words = ("agent", "enroll", token, *gateways, f"--state={self.first._state(backend)}")
+        status, printed = self.first.attempt(*words, config=False)
         assert status == 0, printed
+
+    @property
+    def first(self) -> Site:
+        return next(iter(self.sites.values()))
+
+    @contextmanager
+    def load(self, clients: int) -> Iterator[Load]:
+        """Run a load where the backends are, of clients that go to another gateway when one does not serve."""
+        pool = self.first.pool
+        gateways = [(each.address, each.pool.port) for each in self.sites.values()]
+        plan = replace(planned(pool, clients, self.first.life), gateways=gateways, patience=4.0)
+        with carried_out(plan, pool.daemons_network) as running_load:
+            yield running_load
 
 
 @contextmanager
@@ -95,53 +118,68 @@ def sites(
     members: Sequence[Member],
     names: Sequence[str] = ("north", "south", "west"),
     life: float = 4,
-    networks: Mapping[str, Network] | None = None,
-    home: Network | None = None,
+    cables: Mapping[str, Cable] | None = None,
     etcd_address: str = "127.0.0.1",
     rotate: str = "off",
     programs: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Sites]:
     """Run an etcd of three, the gateways, the backends and their agents, from when all of it works.
 
-    All is in the network `home`, but the gateways that `networks` has by their names; these no agent asks. `programs`
-    are what gateways run that are not the plain ntspool.
+    With `cables` each gateway is at the near end of that of its name, and all else at the far end of them all.
+    `programs` are what gateways run that are not the plain ntspool.
     """
-    home, networks, programs = home or here(), networks or {}, programs or {}
+    cables, programs = cables or {}, programs or {}
+    home = cables[names[0]].there if cables else here()
     with etcd(3, home, etcd_address) as shared, ExitStack() as stack:
-        made = Sites(shared)
+        made, authority = Sites(shared), Authority.make(datetime.now(UTC))
         for name in names:
-            pool = stack.enter_context(laid_out(members, networks.get(name, home), HEALTH))
+            network, address = (cables[name].here, cables[name].addresses[0]) if cables else (home, "127.0.0.1")
+            pool = stack.enter_context(laid_out(members, network, HEALTH, home, authority))
             control = free_port("127.0.0.1")
             key = pool.directory / "kek"
             key.write_text("the same key on every gateway of this test\n")
             key.chmod(0o600)
             endpoints = ", ".join(shared.endpoints)
             # So many processes share the cores of one machine here.
-            pool.config.write_text(pool.config.read_text().replace("workers: 2", "workers: 1"))
+            text = pool.config.read_text().replace("workers: 2", "workers: 1")
+            if cables:
+                text = text.replace("listen: [", f'listen: ["{address}:{pool.port}", ')
+            pool.config.write_text(text)
             with pool.config.open("a") as config:
                 config.write(
                     f"keys: {{rotate: {rotate}, life: {life:g}s, encryption_key: {key}}}\n"
-                    f'control: {{listen: ["127.0.0.1:{control}"]}}\n'
+                    f'control: {{listen: ["{address}:{control}"]}}\n'
                     f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}}}\n"
                 )
             program = programs.get(name, Site.program)
-            made.sites[name] = Site(pool, life, control, stack, program=program, name=name)
-        first = made.sites[names[0]]
-        made.near = [name for name in names if name not in networks]
+            made.sites[name] = Site(pool, life, control, stack, program=program, name=name, address=address)
         for each in members:
-            stack.enter_context(unkeyed(first.pool, each))
+            stack.enter_context(unkeyed(made.first.pool, each))
         for site in made.sites.values():
-            site.pool.daemons = first.pool.daemons
+            site.pool.daemons = made.first.pool.daemons
             site.start_gateway()
         made.agree()
         for index, each in enumerate(members):
-            made.enroll(each.name, at=made.near[index % len(made.near)])
-            first.start_agent(each.name)
+            made.enroll(each.name, at=names[index % len(names)])
+            made.first.start_agent(each.name)
         for site in made.sites.values():
             wait_until(
                 "all backends to be UP", lambda site=site: site.minting().keys() == site.pool.members.keys(), PATIENCE
             )
         yield made
+
+
+@contextmanager
+def wrong_clocks(shifts: Mapping[str, float], module: str = "ntspool") -> Iterator[dict[str, Sequence[str]]]:
+    """Have the words that run a Python module by a clock that is wrong by so many seconds, for every gateway."""
+    with working_directory() as directory:
+        programs: dict[str, Sequence[str]] = {}
+        for name, shift in shifts.items():
+            clock = directory / name
+            clock.write_bytes(struct.pack("@d", shift))
+            path = Path(__file__).with_name("shifted")
+            programs[name] = ("env", f"PYTHONPATH={path}", f"NTSPOOL_SHIFT={clock}", sys.executable, "-m", module)
+        yield programs
 
 
 def stop_all(made: Sites) -> None:

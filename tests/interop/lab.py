@@ -82,64 +82,16 @@ with socket.socket(fileno=int(sys.argv[1])) as door:
 def namespace() -> Iterator[Network]:
     """Make a network with nothing but loopback, where port 123 is free; skips the test where that is not granted."""
     # The root of a user namespace may bind port 123 there, but set no clock.
-    with _kept([find("unshare"), "--user", "--map-root-user", "--net"]) as (network, _):
+    with kept([find("unshare"), "--user", "--map-root-user", "--net"]) as (network, _):
         yield network
 
 
-@dataclass(frozen=True, slots=True)
-class Cable:
-    """Two networks joined by a cable, 10.9.0.0/24 and fd09::/64; `here` is at .1 and ::1 of it."""
-
-    here: Network
-    there: Network
-
-    def mute(self, *addresses: str) -> None:
-        """Let nothing that is sent from these addresses `there` leave it, without a word to anybody."""
-        self._rule("add", addresses)
-
-    def unmute(self, *addresses: str) -> None:
-        """Undo `mute`."""
-        self._rule("del", addresses)
-
-    def pull(self) -> None:
-        """Unplug the cable."""
-        ip(self.here, "link", "set", _CABLE, "down")
-
-    def plug(self) -> None:
-        """Plug it in again."""
-        ip(self.here, "link", "set", _CABLE, "up")
-        # With its cable an interface loses its IPv6 addresses.
-        ip(self.here, "address", "replace", "fd09::1/64", "dev", _CABLE, "nodad")
-
-    def _rule(self, verb: str, addresses: Sequence[str]) -> None:
-        for address in addresses:
-            ip(self.there, *(["-6"] if ":" in address else []), "rule", verb, "blackhole", "from", address)
-
-
 @contextmanager
-def cable(*addresses: str) -> Iterator[Cable]:
-    """Lay a cable to a network that has these addresses; skips the test where that is not granted."""
-    with namespace() as here, _kept([*here.inside, find("unshare"), "--net"]) as (there, keeper):
-        ip(here, "link", "add", "name", _CABLE, "type", "veth", "peer", "name", _CABLE, "netns", str(keeper))
-        for network, own in ((here, ("10.9.0.1", "fd09::1")), (there, addresses)):
-            ip(network, "link", "set", _CABLE, "up")
-            for address in own:
-                length = ["/64", "nodad"] if ":" in address else ["/24"]
-                ip(network, "address", "add", address + length[0], "dev", _CABLE, *length[1:])
-        yield Cable(here, there)
+def kept(command: Sequence[str]) -> Iterator[tuple[Network, int]]:
+    """Keep a network that `command` makes, and yield it with the id of the process that keeps it.
 
-
-_CABLE = "cable"
-
-
-def ip(network: Network, *words: str) -> None:
-    """Run `ip` in a network."""
-    subprocess.run([*network.inside, find("ip"), *words], check=True)
-
-
-@contextmanager
-def _kept(command: Sequence[str]) -> Iterator[tuple[Network, int]]:
-    """Keep a network that `command` makes, and yield it with the id of the process that keeps it."""
+    Skips the test where that is not granted.
+    """
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:

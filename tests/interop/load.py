@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -27,7 +27,7 @@ from ntspool.pool.nts import Response as Answer
 from ntspool.wire.aead import Aead
 from ntspool.wire.messages import Request, Response
 from ntspool.wire.records import PROTOCOL_NTPV4
-from tests.interop.lab import DEADLINE, running, wait_until
+from tests.interop.lab import DEADLINE, Network, running, wait_until
 from tests.interop.pool import Pool
 
 STOCK = 8
@@ -51,10 +51,11 @@ class Plan:
     """So many clients spend a cookie every `poll` seconds; every `fresh` seconds one comes as a new client.
 
     Beside them, `visits` clients a second come, spend two cookies and go. No cookie is spent that is older than `life`
-    seconds, as the pool promises no more. `backends` are name and cookie format by `address port`.
+    seconds, as the pool promises no more. A client asks `gateways`, each an address and a port, in any order until one
+    serves, each for `patience` seconds at most. `backends` are name and cookie format by `address port`.
     """
 
-    port: int
+    gateways: Sequence[tuple[str, int]]
     ca: str
     clients: int
     poll: float
@@ -63,6 +64,7 @@ class Plan:
     backends: Mapping[str, tuple[str, str]]
     report: str
     visits: float = 0.0
+    patience: float = 10.0
 
 
 @dataclass(slots=True)
@@ -70,10 +72,11 @@ class Report:
     """What happened so far, by the name of the backend; times are Unix seconds.
 
     `failures` are requests that brought no time: time, backend, key id, age of the cookie, cause.
-    `refusals` are key exchanges that failed: when they began and ended, and the cause; `slowest` is how long the
-    longest took of those that did not. `newest` is the key id of the newest cookie, `handed` when the last one of each
-    key id came. `overdue` cookies were thrown away. `least` is how many clients were active at the worst, since all
-    have been. What began before `ended` has ended.
+    `refusals` are key exchanges that failed: when they began and ended, the gateway's address, the cause. `unserved`
+    are clients that no gateway served: when they came and gave up; `slowest` is how long it took at most to be served.
+    `newest` is the key id of the newest cookie, `handed` when the last one of each key id came. `overdue` cookies were
+    thrown away. `least` is how many clients were active at the worst, since all have been. What began before `ended`
+    has ended.
     """
 
     sessions: int = 0
@@ -87,7 +90,8 @@ class Report:
     least: int | None = None
     ended: float = 0.0
     failures: list[tuple[float, str, int, float, str]] = field(default_factory=list)
-    refusals: list[tuple[float, float, str]] = field(default_factory=list)
+    refusals: list[tuple[float, float, str, str]] = field(default_factory=list)
+    unserved: list[tuple[float, float]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> "Report":
@@ -122,23 +126,30 @@ class _Client:
 
     async def come(self) -> None:
         """Be a new client: what was in stock is forgotten once there is something else."""
-        server = Server("127.0.0.1", self.plan.port, "localhost", Path(self.plan.ca))
         with self._begin() as began:
-            try:
-                done = await exchange_keys(server, _REQUEST, 10)
-            except RemoteError as error:
-                self.report.refusals.append((began, time.time(), str(error)))
-                return
+            for host, port in random.sample(self.plan.gateways, len(self.plan.gateways)):
+                if await self._served_by(host, port):
+                    self.report.slowest = max(self.report.slowest, time.time() - began)
+                    return
+            self.report.unserved.append((began, time.time()))
+
+    async def _served_by(self, host: str, port: int) -> bool:
+        server, began = Server(host, port, "localhost", Path(self.plan.ca)), time.time()
+        try:
+            done = await exchange_keys(server, _REQUEST, self.plan.patience)
+        except RemoteError as error:
+            self.report.refusals.append((began, time.time(), host, str(error)))
+            return False
         if not isinstance(done.reply, Response) or done.association is None:
-            self.report.refusals.append((began, time.time(), str(done.reply)))
-            return
+            self.report.refusals.append((began, time.time(), host, str(done.reply)))
+            return False
         self.report.sessions += 1
-        self.report.slowest = max(self.report.slowest, time.time() - began)
         self.address, self.server_port = str(done.reply.server), int(done.reply.port or 123)
         self.backend, self.format = self.plan.backends[f"{self.address} {self.server_port}"]
         self.association = done.association
         self.stock = deque(((each, time.monotonic()) for each in done.reply.cookies), STOCK)
         self._note_handed(done.reply.cookies[0])
+        return True
 
     async def visit(self) -> None:
         """Be a client that has come, spends two cookies, and is gone."""
@@ -260,16 +271,28 @@ class Load:
         return wait_until("the last requests to end", lambda: (found := self.report()).ended > now and found)
 
 
+def planned(pool: Pool, clients: int, life: float, *, fresh: float = 0.2, visits: float = 0.0) -> Plan:
+    """Return the plan of a load on a pool, of which most cookies are spent late in their `life`."""
+    backends = {f"{each.addresses[0]} {each.port}": (each.name, each.cookies) for each in pool.members.values()}
+    gateways, report = [("127.0.0.1", pool.port)], str(pool.directory / "load.json")
+    return Plan(gateways, str(pool.ca), clients, life / (STOCK + 2), fresh, life, backends, report, visits)
+
+
 @contextmanager
 def load(pool: Pool, clients: int, life: float, *, fresh: float = 0.2, visits: float = 0.0) -> Iterator[Load]:
-    """Run a load on a pool, from when every client has had an answer; most cookies are spent late in their `life`."""
-    backends = {f"{each.addresses[0]} {each.port}": (each.name, each.cookies) for each in pool.members.values()}
-    report = pool.directory / "load.json"
+    """Run a load on a pool as `planned`, from when every client has had an answer."""
+    with carried_out(planned(pool, clients, life, fresh=fresh, visits=visits), pool.network) as running_load:
+        yield running_load
+
+
+@contextmanager
+def carried_out(plan: Plan, network: Network) -> Iterator[Load]:
+    """Carry out a plan in a network, from when every client has had an answer."""
+    report = Path(plan.report)
     # What an earlier load has reported is not about this one.
     report.unlink(missing_ok=True)
-    plan = Plan(pool.port, str(pool.ca), clients, life / (STOCK + 2), fresh, life, backends, str(report), visits)
-    words = [*pool.network.inside, sys.executable, "-m", "tests.interop.load", json.dumps(asdict(plan))]
-    log = pool.directory / "load.log"
+    words = [*network.inside, sys.executable, "-m", "tests.interop.load", json.dumps(asdict(plan))]
+    log = report.with_suffix(".log")
     with running(words, log, cwd=Path(__file__).parents[2]) as process:
         running_load = Load(plan)
 

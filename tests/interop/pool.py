@@ -60,7 +60,7 @@ class Member:
 class Pool:
     """A pool: its files in `directory`, its gateway at `port` of HOSTS, its backends' daemons by their names.
 
-    The daemons run in the network `afar`, if not in that of the gateway.
+    The daemons, with their agents, run in the network `afar`, if not in that of the gateway.
     """
 
     directory: Path
@@ -76,6 +76,11 @@ class Pool:
         return self.directory / "ca.pem"
 
     @property
+    def daemons_network(self) -> Network:
+        """Where the backends are."""
+        return self.afar or self.network
+
+    @property
     def config(self) -> Path:
         """The gateway's configuration."""
         return self.directory / "backends.yaml"
@@ -86,8 +91,7 @@ class Pool:
         member = self.members[name]
         if member.cookies != FIXED_KEY:
             keys = keys or key_file(self.config, name)
-        network = self.afar or self.network
-        with member.run(keys, addresses=member.addresses, port=member.port, network=network) as daemon:
+        with member.run(keys, addresses=member.addresses, port=member.port, network=self.daemons_network) as daemon:
             self.daemons[name] = daemon
             yield daemon
 
@@ -143,13 +147,20 @@ class Pool:
 
 @contextmanager
 def laid_out(
-    members: Sequence[Member], network: Network | None = None, health: str = PATIENT, afar: Network | None = None
+    members: Sequence[Member],
+    network: Network | None = None,
+    health: str = PATIENT,
+    afar: Network | None = None,
+    authority: Authority | None = None,
 ) -> Iterator[Pool]:
-    """Make a pool of which nothing runs yet; its backends are to run in the network `afar`, if it is given one."""
+    """Make a pool of which nothing runs yet; its backends are to run in the network `afar`, if it is given one.
+
+    Its certificate is issued by an authority of its own, if it is given none.
+    """
     with working_directory() as directory:
         # Clients that run as other users must get at ca.pem.
         directory.chmod(0o755)
-        authority = Authority.make(datetime.now(UTC))
+        authority = authority or Authority.make(datetime.now(UTC))
         by_name = {each.name: each for each in members}
         pool = Pool(directory, network or here(), free_port(*HOSTS), by_name, afar=afar)
         authority.write(pool.ca)

@@ -172,7 +172,8 @@ class Rotating:
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
     def _words(self, words: Sequence[str]) -> list[str]:
-        return [*self.pool.network.inside, *self.program, *words]
+        network = self.pool.daemons_network if words[0] == "agent" else self.pool.network
+        return [*network.inside, *self.program, *words]
 
     def _state(self, name: str) -> Path:
         return self.pool.directory / f"{name}.agent"
@@ -212,6 +213,6 @@ def rotating_pool(
 @contextmanager
 def unkeyed(pool: Pool, member: Member) -> Iterator[Daemon]:
     """Run a backend's daemon with keys of its own making."""
-    with member.run(None, addresses=member.addresses, port=member.port, network=pool.network) as daemon:
+    with member.run(None, addresses=member.addresses, port=member.port, network=pool.daemons_network) as daemon:
         pool.daemons[member.name] = daemon
         yield daemon

@@ -1,14 +1,11 @@
 """Gateways whose clocks differ by seconds, and whose keys rotate by the timer of whichever of them leads."""
 
-import struct
-import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 
-from tests.interop.cluster import sites
-from tests.interop.lab import wait_until, working_directory
+from tests.interop.cluster import sites, wrong_clocks
+from tests.interop.lab import wait_until
 from tests.interop.load import load
 from tests.interop.pool import Member
 from tests.interop.rotating import PATIENCE, unix_time
@@ -18,20 +15,6 @@ SHIFTS = {"north": 4.0, "south": -3.0, "west": 0.0}
 
 ROTATE, LIFE = 5.0, 1.5
 CHRONYDS = [Member(f"ntp-{n}", (f"127.0.0.{40 + n}",)) for n in (1, 2, 3)]
-
-
-@contextmanager
-def shifted():
-    """Have for every gateway the words that run it by its own clock, and in a hurry."""
-    with working_directory() as directory:
-        programs = {}
-        for name, shift in SHIFTS.items():
-            clock = directory / name
-            clock.write_bytes(struct.pack("@d", shift))
-            path = Path(__file__).with_name("shifted")
-            program = (sys.executable, "-m", "tests.interop.hurried")
-            programs[name] = ("env", f"PYTHONPATH={path}", f"NTSPOOL_SHIFT={clock}", *program)
-        yield programs
 
 
 def rotations(running):
@@ -67,7 +50,7 @@ def leaders(running):
 
 def test_the_leaders_timer_rotates_once_for_all_though_clocks_differ():
     with ExitStack() as stack:
-        programs = stack.enter_context(shifted())
+        programs = stack.enter_context(wrong_clocks(SHIFTS, "tests.interop.hurried"))
         running = stack.enter_context(sites(CHRONYDS, life=LIFE, rotate=f"{ROTATE:g}s", programs=programs))
         told = running["north"].status()["now"] - running["south"].status()["now"]
         assert told > 4.0

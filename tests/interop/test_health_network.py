@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ntspool.app.export import key_file
-from tests.interop.lab import cable, wait_until
+from tests.interop.cables import cable
+from tests.interop.lab import wait_until
 from tests.interop.pool import HOSTS, Member, Pool, running_pool
 from tests.interop.verdicts import (
     EVIDENT,

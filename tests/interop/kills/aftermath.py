@@ -147,7 +147,7 @@ class Aftermath:
     def _failed_sessions(self) -> Iterator[str]:
         """Say which key exchanges failed other than by being open in a worker that was killed."""
         refusals = self._load.report().refusals
-        for began, ended, cause in refusals[self._judged[0] :]:
+        for began, ended, _, cause in refusals[self._judged[0] :]:
             killed = any(began - 0.05 <= died <= ended + 0.05 for died in self._losses.workers)
             dark = any(each.overlaps(began, ended) for each in self._losses.blackouts)
             self.lost[("no worker: " if dark else "open in a killed worker: ") + cause] += 1
