@@ -15,6 +15,7 @@ from ntspool.pool.backendke import BackendKe, Message
 from ntspool.wire.messages import Refusal, Request, Response, error_refusal
 from ntspool.wire.poolexchange import BackendExchange
 from ntspool.wire.poolprotocol import FixedKeyAnswer, FixedKeyRequest, Support, SupportQuery
+from ntspool.wire.tlsrecords import MOST_RECORDS, RecordCounter
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +100,8 @@ class _Peer(asyncio.Protocol):
     def __init__(self, server: KeServer) -> None:
         self._server = server
         self._exchange = BackendExchange()
+        self._records = RecordCounter()
+        self._answered = 0
         self._is_pool = False
         self._finished = False
 
@@ -134,6 +137,8 @@ class _Peer(asyncio.Protocol):
         self._flush()
 
     def _advance(self, data: bytes) -> None:
+        if self._records.receive_data(data) - self._answered > MOST_RECORDS:
+            raise WireError("more TLS records than a question has")
         plaintext = self._tls.receive_data(data)
         while plaintext:
             self._take(plaintext)
@@ -167,6 +172,7 @@ class _Peer(asyncio.Protocol):
 
     def _answer(self, message: Message) -> None:
         self._count(message)
+        self._answered = self._records.count
         if isinstance(message, Support | FixedKeyAnswer) and message.keep_alive:
             self._server.kept.add(self)
             self._tls.send(message.encode())

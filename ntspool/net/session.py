@@ -14,13 +14,7 @@ from ntspool.pool.model import Client
 from ntspool.pool.negotiation import RANDOM_LENGTH, Answer, Deferred, Negotiator
 from ntspool.wire.exchange import ServerExchange
 from ntspool.wire.messages import Refusal, Request, error_refusal
-from ntspool.wire.tlsrecords import HEADER_LENGTH, RecordCounter
-
-MOST_RECORDS = 32
-"""TLS records that a client may send: clients need four, and one whose every byte of a request has its own, 27.
-
-Some cost far more than their bytes: a KeyUpdate of 27 bytes takes OpenSSL 50 microseconds and is answered by another.
-"""
+from ntspool.wire.tlsrecords import HEADER_LENGTH, MOST_RECORDS, RecordCounter
 
 _HANDSHAKE = 22
 _LONGEST_RECORD = 1 << 14

@@ -4,7 +4,6 @@ All is on loopback, or each gateway in a network of its own, and all else in ano
 """
 
 import json
-import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,11 +179,3 @@ def wrong_clocks(shifts: Mapping[str, float], module: str = "ntspool") -> Iterat
             path = Path(__file__).with_name("shifted")
             programs[name] = ("env", f"PYTHONPATH={path}", f"NTSPOOL_SHIFT={clock}", sys.executable, "-m", module)
         yield programs
-
-
-def stop_all(made: Sites) -> None:
-    """Kill every gateway at the same time, as a power cut does."""
-    for each in made.running:
-        os.kill(each.processes["gateway"].pid, 9)
-    for each in made.sites.values():
-        each.processes["gateway"].wait()

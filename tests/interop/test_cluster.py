@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from tests.interop.cluster import sites, stop_all
+from tests.interop.cluster import sites
 from tests.interop.load import load
 from tests.interop.pool import Member
 
@@ -167,24 +167,6 @@ def test_a_gateway_that_is_no_more_is_forgotten(three):
     for name in ("north", "south"):
         three.wait("it to be forgotten", lambda name=name: "west" not in known(three[name]))
         assert "west" not in three[name].ntspool("cluster", "status")
-
-
-def test_all_are_killed_at_once_and_come_back_in_any_order(three):
-    before = three["north"].current()
-    three["south"].ntspool("backend", "weight", "ntp-3", "77")
-    three.agree()
-    stop_all(three)
-    three.etcd.kill()
-    # The gateways first: what they know must do until there is an etcd.
-    three["west"].start_gateway()
-    three.etcd.start()
-    three["south"].start_gateway()
-    three["north"].start_gateway()
-    three.agree()
-    for site in three.sites.values():
-        assert site.current() == before
-        assert backend(site, "ntp-3")["effective_weight"] == 77.0
-    three["north"].ntspool("backend", "weight", "ntp-3", "declared")
 
 
 def test_backends_are_declared_once_for_all(three, tmp_path):

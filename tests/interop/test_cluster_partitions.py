@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.interop.cables import star
-from tests.interop.cluster import sites, stop_all, wrong_clocks
+from tests.interop.cluster import sites, wrong_clocks
 from tests.interop.kills.units import Unit
 from tests.interop.load import NO_ANSWER
 from tests.interop.pool import Member
@@ -223,8 +223,11 @@ def check_failures(failures, dead):
 
 def test_all_lose_power_at_once_and_come_back_in_any_order(lab):
     made = lab.made
+    made["south"].ntspool("backend", "weight", "ntp-3", "77")
+    made.agree()
     epoch, before, died = made["north"].current(), lab.load.settle(), time.time()
-    stop_all(made)
+    for site in made.sites.values():
+        site.kill("gateway")
     made.etcd.kill()
     for name, unit in lab.backends.items():
         made.first.kill(name)
@@ -240,6 +243,8 @@ def test_all_lose_power_at_once_and_come_back_in_any_order(lab):
             made.first.start_agent(name)
     back = time.time()
     settle(lab, epoch)
+    for site in made.sites.values():
+        assert {each["name"] for each in site.view()["backends"] if each["effective_weight"] == 77} == {"ntp-3"}
     after = lab.load.settle()
     assert [each for each in after.unserved[len(before.unserved) :] if each[0] > back] == [], order
     check_failures(after.failures[len(before.failures) :], dict.fromkeys(lab.backends, died))

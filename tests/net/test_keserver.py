@@ -20,6 +20,8 @@ from ntspool.wire.messages import Refusal, RefusalReason, Request, error_refusal
 from ntspool.wire.poolprotocol import FixedKeyRequest, Support, SupportQuery
 from ntspool.wire.records import Record
 from ntspool.wire.secret import Secret
+from ntspool.wire.tlsrecords import MOST_RECORDS
+from tests.abuse.attacks import empty_records, key_updates
 from tests.net.poolclient import PoolClient
 from tests.net.tlsclient import make_context
 
@@ -200,6 +202,35 @@ def test_whoever_does_not_come_to_the_point_is_cut_off(pki, said):
                         await asyncio.sleep(0.005)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("attack", [key_updates, empty_records])
+def test_what_is_sent_without_end_is_not_heard_without_end(pki, attack):
+    def peer(address):
+        with closing(socket.create_connection(address, DEADLINE)) as sock:
+            for piece in attack(sock, 1):
+                sock.sendall(piece)
+                # What ends it are the answers to no more than so many records, and nothing after them.
+                if not sock.recv(1 << 16):
+                    return
+
+    async def main():
+        async with serving(pki, KeLimits(timeout=DEADLINE)) as server:
+            await asyncio.to_thread(peer, server.addresses[0])
+
+    with capture_logs() as logs:
+        asyncio.run(main())
+    [failed] = [line for line in logs if line["event"] == "NTS-KE connection failed"]
+    assert failed["reason"] == "more TLS records than a question has"
+
+
+def test_a_question_does_not_count_the_records_of_those_before_it(pki):
+    def script(connect):
+        with connect() as pool:
+            for number in range(2 * MOST_RECORDS):
+                assert pool.ask(fixed(number)).keep_alive
+
+    talk(pki, script)
 
 
 def test_a_kept_connection_may_be_idle_for_a_while_only(pki):

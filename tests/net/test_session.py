@@ -9,12 +9,13 @@ from OpenSSL import SSL
 from structlog.testing import capture_logs
 
 from ntspool.net.servertls import server_context
-from ntspool.net.session import MOST_RECORDS, Outcome, Session
+from ntspool.net.session import Outcome, Session
 from ntspool.pool.cookies import CookieKey
 from ntspool.pool.negotiation import Negotiator
 from ntspool.wire.aead import Aead
 from ntspool.wire.exchange import ClientExchange, exporter_contexts
 from ntspool.wire.messages import Refusal, Request, Response
+from ntspool.wire.tlsrecords import MOST_RECORDS
 from tests.conftest import V4, V6, make_serving
 from tests.net.tlsclient import MemoryClient, make_context
 
