@@ -19,7 +19,7 @@ from tests.interop.daemons import endpoint
 from tests.interop.etcd import EtcdCluster, etcd
 from tests.interop.lab import free_port, here, wait_until, working_directory
 from tests.interop.load import Load, carried_out, planned
-from tests.interop.pool import Member, laid_out
+from tests.interop.pool import HOSTS, Member, laid_out
 from tests.interop.rotating import PATIENCE, Rotating, unkeyed
 
 HEALTH = "{interval: 400ms, timeout: 390ms, rise: 1, fall: 12}"
@@ -134,24 +134,10 @@ def sites(
         for name in names:
             network, address = (cables[name].here, cables[name].addresses[0]) if cables else (home, "127.0.0.1")
             pool = stack.enter_context(laid_out(members, network, HEALTH, home, authority))
-            control = free_port("127.0.0.1")
-            key = pool.directory / "kek"
-            key.write_text("the same key on every gateway of this test\n")
-            key.chmod(0o600)
-            endpoints = ", ".join(shared.endpoints)
-            # So many processes share the cores of one machine here.
-            text = pool.config.read_text().replace("workers: 2", "workers: 1")
-            if cables:
-                text = text.replace("listen: [", f'listen: ["{address}:{pool.port}", ')
-            pool.config.write_text(text)
-            with pool.config.open("a") as config:
-                config.write(
-                    f"keys: {{rotate: {rotate}, life: {life:g}s, encryption_key: {key}}}\n"
-                    f'control: {{listen: ["{address}:{control}"]}}\n'
-                    f"store: {{etcd: [{endpoints}]}}\ngateway: {{name: {name}}}\n"
-                )
             program = programs.get(name, Site.program)
-            made.sites[name] = Site(pool, life, control, stack, program=program, name=name, address=address)
+            site = Site(pool, life, free_port("127.0.0.1"), stack, program=program, name=name, address=address)
+            _configure(site, shared.endpoints, rotate)
+            made.sites[name] = site
         for each in members:
             stack.enter_context(unkeyed(made.first.pool, each))
         for site in made.sites.values():
@@ -166,6 +152,22 @@ def sites(
                 "all backends to be UP", lambda site=site: site.minting().keys() == site.pool.members.keys(), PATIENCE
             )
         yield made
+
+
+def _configure(site: Site, etcd: Sequence[str], rotate: str) -> None:
+    pool = site.pool
+    key = pool.directory / "kek"
+    key.write_text("the same key on every gateway of this test\n")
+    key.chmod(0o600)
+    # So many processes share the cores of one machine here.
+    text = pool.config.read_text().replace("workers: 2", "workers: 1")
+    if site.address not in HOSTS:
+        text = text.replace("listen: [", f'listen: ["{site.address}:{pool.port}", ')
+    pool.config.write_text(
+        f"{text}keys: {{rotate: {rotate}, life: {site.life:g}s, encryption_key: {key}}}\n"
+        f'control: {{listen: ["{site.address}:{site.control}"]}}\n'
+        f"store: {{etcd: [{', '.join(etcd)}]}}\ngateway: {{name: {site.name}}}\n"
+    )
 
 
 @contextmanager
