@@ -195,14 +195,19 @@ class AgentClient:
             longest = min(_FIRST_PAUSE * 2.0 ** min(self._failures, 16), LONGEST_PAUSE)
             await self._sleep(longest * (1 + self._chance()) / 2)
         try:
-            if self.expires <= self._clock():
-                raise ShutOutError("this agent's certificate has ended; enrol it again")
+            self._check_certificate()
             answer = await _first_answer(self._gateways, ask)
         except RemoteError:
             self._failures += 1
             raise
         self._failures = 0
         return answer
+
+    def _check_certificate(self) -> None:
+        """Say better than TLS would that the certificate has ended; not for good, as a wrong clock may be set."""
+        if self.expires <= self._clock():
+            words = "this agent's certificate has ended by this machine's clock"
+            raise RemoteError(f"{words}: set the clock if that is wrong, else enrol the agent again")
 
 
 async def _first_answer(gateways: list[Gateway], ask: Callable[[Gateway], Awaitable[T]]) -> T:
