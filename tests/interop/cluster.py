@@ -4,20 +4,17 @@ All is on loopback, or each gateway in a network of its own, and all else in ano
 """
 
 import json
-import struct
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ntspool.app.throwaway import Authority
 from tests.interop.cables import Cable
 from tests.interop.daemons import endpoint
 from tests.interop.etcd import EtcdCluster, etcd
-from tests.interop.lab import free_port, here, wait_until, working_directory
+from tests.interop.lab import free_port, here, wait_until
 from tests.interop.load import Load, carried_out, planned
 from tests.interop.pool import HOSTS, Member, laid_out
 from tests.interop.rotating import PATIENCE, Rotating, unkeyed
@@ -168,16 +165,3 @@ def _configure(site: Site, etcd: Sequence[str], rotate: str) -> None:
         f'control: {{listen: ["{site.address}:{site.control}"]}}\n'
         f"store: {{etcd: [{', '.join(etcd)}]}}\ngateway: {{name: {site.name}}}\n"
     )
-
-
-@contextmanager
-def wrong_clocks(shifts: Mapping[str, float], module: str = "ntspool") -> Iterator[dict[str, Sequence[str]]]:
-    """Have the words that run a Python module by a clock that is wrong by so many seconds, for every gateway."""
-    with working_directory() as directory:
-        programs: dict[str, Sequence[str]] = {}
-        for name, shift in shifts.items():
-            clock = directory / name
-            clock.write_bytes(struct.pack("@d", shift))
-            path = Path(__file__).with_name("shifted")
-            programs[name] = ("env", f"PYTHONPATH={path}", f"NTSPOOL_SHIFT={clock}", sys.executable, "-m", module)
-        yield programs

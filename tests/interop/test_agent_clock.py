@@ -1,9 +1,8 @@
 """An agent whose machine's clock is wrong, and is set, beside a real chronyd: keys come all the same."""
 
-import struct
 from contextlib import contextmanager
 
-from tests.interop.cluster import wrong_clocks
+from tests.interop.clocks import wrong_clock
 from tests.interop.lab import wait_until
 from tests.interop.load import load
 from tests.interop.pool import Member
@@ -16,26 +15,20 @@ MEMBERS = [Member(f"ntp-{n}", (f"127.0.0.{60 + n}",)) for n in (1, 2)]
 
 @contextmanager
 def its_clock_wrong(rotating):
-    """Run the victim's agent by a clock of its own; yield the function that steps it, which takes seconds."""
-    with wrong_clocks({VICTIM: 0.0}) as programs:
+    """Run the victim's agent by a clock of its own, and yield that."""
+    with wrong_clock() as clock:
         rotating.kill(VICTIM)
-        plain, rotating.program = rotating.program, programs[VICTIM]
+        plain, rotating.program = rotating.program, clock.program()
         rotating.start_agent(VICTIM)
         rotating.program = plain
-        [clock] = [word.partition("=")[2] for word in programs[VICTIM] if word.startswith("NTSPOOL_SHIFT=")]
-
-        def step(seconds):
-            with open(clock, "r+b") as file:
-                file.write(struct.pack("@d", seconds))
-
-        yield step
+        yield clock
         rotating.kill(VICTIM)
 
 
 def test_an_agents_clock_is_stepped():
     with (
         rotating_pool(MEMBERS, life=4) as rotating,
-        its_clock_wrong(rotating) as step,
+        its_clock_wrong(rotating) as clock,
         load(rotating.pool, clients=20, life=rotating.life) as running_load,
     ):
 
@@ -43,14 +36,14 @@ def test_an_agents_clock_is_stepped():
             return rotating.minting() == dict.fromkeys(rotating.pool.members, rotating.current())
 
         for seconds in (HOUR, -HOUR):
-            step(seconds)
+            clock.step(seconds)
             rotating.rotate()
             wait_until("all to mint under the new epoch", moved_on, PATIENCE)
-        step(YEAR)
+        clock.step(YEAR)
         rotating.rotate()
         wait_until("it to be told", lambda: rotating.log(VICTIM, "no gateway answers, the daemon keeps its keys"))
         assert "has ended by this machine's clock" in rotating.said(VICTIM)
-        step(0.0)
+        clock.step(0.0)
         wait_until("all to mint under the new epoch", moved_on, PATIENCE)
         report = running_load.settle()
         assert report.failures == []

@@ -4,7 +4,8 @@ import time
 from contextlib import ExitStack
 from itertools import pairwise
 
-from tests.interop.cluster import sites, wrong_clocks
+from tests.interop.clocks import wrong_clock
+from tests.interop.cluster import sites
 from tests.interop.lab import wait_until
 from tests.interop.load import load
 from tests.interop.pool import Member
@@ -50,7 +51,8 @@ def leaders(running):
 
 def test_the_leaders_timer_rotates_once_for_all_though_clocks_differ():
     with ExitStack() as stack:
-        programs = stack.enter_context(wrong_clocks(SHIFTS, "tests.interop.hurried"))
+        clocks = {name: stack.enter_context(wrong_clock(shift)) for name, shift in SHIFTS.items()}
+        programs = {name: clock.program("tests.interop.hurried") for name, clock in clocks.items()}
         running = stack.enter_context(sites(CHRONYDS, life=LIFE, rotate=f"{ROTATE:g}s", programs=programs))
         told = running["north"].status()["now"] - running["south"].status()["now"]
         assert told > 4.0

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.interop.cables import star
-from tests.interop.cluster import sites, wrong_clocks
+from tests.interop.clocks import wrong_clock
+from tests.interop.cluster import sites
 from tests.interop.kills.units import Unit
 from tests.interop.load import NO_ANSWER
 from tests.interop.pool import Member
@@ -50,8 +51,9 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab():
-    with star(3, CLIENTS, STORE, *BACKENDS) as laid, wrong_clocks(CLOCKS) as programs, ExitStack() as stack:
+    with star(3, CLIENTS, STORE, *BACKENDS) as laid, ExitStack() as stack:
         cables = dict(zip(CLOCKS, laid, strict=True))
+        programs = {name: stack.enter_context(wrong_clock(shift)).program() for name, shift in CLOCKS.items()}
         made = stack.enter_context(sites(MEMBERS, tuple(CLOCKS), cables=cables, etcd_address=STORE, programs=programs))
         backends = {}
         for name, daemon in made.first.pool.daemons.items():

@@ -1,13 +1,12 @@
 """The offset vote while the gateway's own clock is wrong and while it is stepped, and where there is no majority."""
 
 import os
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.interop.clocks import Clock, wrong_clock
 from tests.interop.daemons import chronyd
 from tests.interop.lab import wait_until
 from tests.interop.pool import Member, Pool, laid_out
@@ -33,13 +32,7 @@ class Scene:
     pool: Pool
     stream: Visitors
     source: Upstream
-    shift: Path
-
-    def step(self, shift: float) -> None:
-        """Set the gateway's clock to so many seconds from the right time."""
-        # In place: the gateway has it in its memory (see shifted/sitecustomize.py).
-        with self.shift.open("r+b") as file:
-            file.write(struct.pack("@d", shift))
+    clock: Clock
 
     def check_that_a_lie_is_found(self) -> None:
         """Let the second backend lie for a while."""
@@ -64,10 +57,8 @@ def _scene(backends: int, shift: float) -> Iterator[Scene]:
         pool = stack.enter_context(laid_out(members, health=QUICK))
         for each in members:
             stack.enter_context(pool.daemon(each.name))
-        clock = pool.directory / "shift"
-        clock.write_bytes(struct.pack("@d", shift))
-        shifted = {"PYTHONPATH": str(Path(__file__).with_name("shifted")), "NTSPOOL_SHIFT": str(clock)}
-        stack.enter_context(pool.gateway(env=os.environ | shifted))
+        clock = stack.enter_context(wrong_clock(shift))
+        stack.enter_context(pool.gateway(env=os.environ | clock.env))
         yield Scene(pool, stack.enter_context(visitors(pool)), source, clock)
 
 
@@ -76,9 +67,9 @@ def test_a_gateway_whose_clock_is_wrong_and_is_stepped():
         scene.pool.wait_until_up(*scene.pool.members)
         scene.check_that_a_lie_is_found()
         stepped = time.time()
-        scene.step(-7.0)
+        scene.clock.step(-7.0)
         wait_until("every backend to be probed", lambda: time.time() > stepped + 4 * INTERVAL)
-        scene.step(0.0)
+        scene.clock.step(0.0)
         scene.check_that_a_lie_is_found()
         check_that_nobody_else_suffered(scene.stream, VICTIM, 0.0)
         assert len(scene.pool.log("backend DOWN")) == 2
