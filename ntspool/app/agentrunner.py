@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-import uvloop
 
 from ntspool.app.agent import Agent
 from ntspool.errors import LocalError, StateError
+from ntspool.net import eventloop
 from ntspool.net.agentclient import AgentClient
 from ntspool.net.atomic import remove_forgotten
 from ntspool.net.daemons.chrony import Chrony
@@ -71,7 +71,7 @@ class LocalSetup:
 def run(state: Path, setup: LocalSetup) -> None:
     """Run the agent that was enrolled in `state` until SIGTERM or SIGINT; raises LocalError with what to mend."""
     forbid_core_dumps()
-    uvloop.run(_run(state, setup))
+    eventloop.run(_run(state, setup))
 
 
 async def _run(state: Path, setup: LocalSetup) -> None:

@@ -9,10 +9,9 @@ from dataclasses import replace
 from ipaddress import ip_address
 from multiprocessing.connection import Connection, wait
 
-import uvloop
-
 from ntspool.app.benchreport import BenchReport
 from ntspool.errors import LocalError, RemoteError, UnreachableError
+from ntspool.net import eventloop
 from ntspool.net.load import PATIENCE, Load, Outcome, Plan, Tally
 from ntspool.net.tls import client_context
 
@@ -122,4 +121,4 @@ def _run(plan: Plan, tell: Callable[[Tally], None] = lambda _: None) -> Tally:
     async def load() -> Tally:
         return await Load(plan, context).run(tell)
 
-    return uvloop.run(load())
+    return eventloop.run(load())

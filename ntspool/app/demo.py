@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
-import uvloop
 
 from ntspool.app.demo_backends import DemoBackend, installed
 from ntspool.app.demo_pool import POOL_NAME, DemoPool, demo_pool
 from ntspool.app.gateway import Gateway
 from ntspool.app.query import query
 from ntspool.errors import LocalError, NtspoolError, RemoteError
+from ntspool.net import eventloop
 from ntspool.net.keyexchange import KeyExchange, exchange_keys
 from ntspool.net.timequery import query_time
 from ntspool.pool.cookies import Association, CookieFormat, key_id
@@ -36,7 +36,7 @@ _REQUEST = Request((PROTOCOL_NTPV4,), (Aead.AES_SIV_CMAC_256,))
 def run(*, once: bool, chrony: bool) -> int:
     """Play the story; then, unless `once`, go on serving until a signal. Returns the exit status."""
     try:
-        uvloop.run(_demo(CookieFormat.CHRONY if chrony else CookieFormat.NTSPOOL, once=once))
+        eventloop.run(_demo(CookieFormat.CHRONY if chrony else CookieFormat.NTSPOOL, once=once))
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("\nStopped; nothing is left behind.")
         return 1 if once else 0

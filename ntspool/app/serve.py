@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import structlog
-import uvloop
 
 from ntspool.app.gateway import Gateway
 from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError
+from ntspool.net import eventloop
 from ntspool.net.system import forbid_core_dumps
 from ntspool.net.systemd import Service
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 def run(path: Path) -> None:
     """Run the gateway of the configuration at `path` until SIGTERM or SIGINT; raises LocalError with what to mend."""
     forbid_core_dumps()
-    uvloop.run(_serve(path))
+    eventloop.run(_serve(path))
 
 
 async def _serve(path: Path) -> None:

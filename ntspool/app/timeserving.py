@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
-import uvloop
 
 from ntspool.app.signals import heed_signals
 from ntspool.errors import LocalError, StateError
+from ntspool.net import eventloop
 from ntspool.net.atomic import remove_forgotten
 from ntspool.net.daemons import keyfile
 from ntspool.net.keserver import KeServer
@@ -57,7 +57,7 @@ class TimeServing:
 def run(serving: TimeServing) -> None:
     """Serve until SIGTERM or SIGINT; raises LocalError with what to mend."""
     forbid_core_dumps()
-    uvloop.run(_serve(serving))
+    eventloop.run(_serve(serving))
 
 
 async def _serve(serving: TimeServing) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
-import uvloop
 
+from ntspool.net import eventloop
 from ntspool.net.admission import Admission
 from ntspool.net.channel import Applied, Channel, Tally, UpstreamTally
 from ntspool.net.connection import RandomBytes, Rulebook
@@ -166,7 +166,7 @@ def main() -> None:
     channel, listening, *directory = sys.argv[1:]
     raise_descriptor_limit()
     descriptors = [int(each) for each in listening.split(",")]
-    uvloop.run(_serve(int(channel), descriptors, Path(directory[0]) if directory else None))
+    eventloop.run(_serve(int(channel), descriptors, Path(directory[0]) if directory else None))
 
 
 if __name__ == "__main__":
