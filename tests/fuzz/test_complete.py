@@ -25,6 +25,7 @@ ELSEWHERE = {
         "net/dns.py:_follow",
         "net/etcd.py:_read",
         "net/etcd.py:_lines",
+        "net/keserver.py:_Peer._advance",
     },
     "what comes is another process's of this machine, of our own user or root": {
         "app/adminclient.py:_exchange",

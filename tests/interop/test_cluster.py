@@ -58,6 +58,12 @@ def away(site):
     return site.cluster()["away"]
 
 
+def wait_until_nothing_else_is_in_the_way(three):
+    """Wait until all could rotate the keys: what the last rotation was about would be told before the store."""
+    for site in three.sites.values():
+        three.wait("a rotation", lambda site=site: not any(each["waits"] for each in site.status()["backends"]))
+
+
 def test_what_is_ordered_at_one_gateway_holds_at_all(three):
     three["north"].ntspool("backend", "drain", "ntp-2")
     for name in ("south", "west"):
@@ -92,6 +98,7 @@ def test_a_killed_leader_of_etcd_is_not_noticed(three):
 def test_without_etcd_all_goes_on_but_changes_and_what_comes_back_agrees(three):
     first = three["north"].current()
     with clients(three, "north", "south"):
+        wait_until_nothing_else_is_in_the_way(three)
         three.etcd.kill()
         for site in three.sites.values():
             three.wait("the loss to be seen", lambda site=site: away(site))
@@ -115,6 +122,7 @@ def test_without_etcd_all_goes_on_but_changes_and_what_comes_back_agrees(three):
 
 def test_a_store_that_hangs_is_one_that_is_away(three):
     with clients(three, "north", "west"):
+        wait_until_nothing_else_is_in_the_way(three)
         three.etcd.pause()
         try:
             for site in three.sites.values():
